@@ -1,0 +1,1 @@
+"""The ingress: an OpenAI-compatible API in front of the model deployments."""

@@ -1,0 +1,29 @@
+"""The composition root: from the configuration to the Serve application. It alone calls ``.bind()``."""
+
+# No `from __future__ import annotations` here: Serve reads the annotation of `args` to validate them.
+from ray import serve
+from ray.serve import Application
+
+from deployments.build import build_model
+from serve_app.auth import secret
+from serve_app.config import AppConfig
+from serve_app.ingress import Ingress
+
+
+def build_app(args: AppConfig) -> Application:
+    """The application of ``serve_config.yaml``: one ingress, one deployment per model.
+
+    Args:
+        args: The configuration, validated by Serve against this annotation.
+
+    Raises:
+        SecretError: The signing secret is missing; better to say so now than in a replica's log.
+    """
+    secret.read(args.auth.secret_file)
+    ingress = serve.deployment(
+        Ingress,
+        name="Ingress",
+        num_replicas=args.ingress.num_replicas,
+        max_ongoing_requests=args.ingress.max_ongoing_requests,
+    )
+    return ingress.bind(args, {model.id: build_model(model) for model in args.models})

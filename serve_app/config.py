@@ -1,0 +1,69 @@
+"""The whole configuration of the application: one frozen tree, the ``args`` of ``serve_config.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
+from serve_app.images import ImagePolicy
+
+
+class AuthConfig(FrozenConfig):
+    """How bearer tokens are checked."""
+
+    secret_file: Path = Field(
+        ..., description="File with the HS256 signing secret; `qwen-serve secret FILE` makes one."
+    )
+    issuer: str = Field("qwen-serve", min_length=1, description="The `iss` claim of every token.")
+    audience: str = Field("qwen-serve", min_length=1, description="The `aud` claim of every token.")
+    leeway_s: NonNegativeFloat = Field(
+        5, le=300, description="Clock difference tolerated on `exp`, `nbf` and `iat`, seconds."
+    )
+
+
+class IngressConfig(FrozenConfig):
+    """The deployment that speaks HTTP."""
+
+    num_replicas: PositiveInt = Field(1, description="Ingress replicas.")
+    max_ongoing_requests: PositiveInt = Field(
+        512, description="Requests that one ingress replica has in hand at most."
+    )
+    max_body_bytes: PositiveInt = Field(
+        32 * 1024 * 1024, description="Largest request body in bytes; images arrive inside it as base64."
+    )
+    max_choices: PositiveInt = Field(16, description="Largest `n`: answers to one prompt.")
+    max_inputs: PositiveInt = Field(2048, description="Texts in one embeddings, rerank or score request.")
+    request_timeout_s: PositiveFloat = Field(
+        600, description="A request that takes longer is ended with 504, seconds."
+    )
+
+
+class AppConfig(FrozenConfig):
+    """The application: its models, and how they are reached."""
+
+    models: tuple[ModelConfig, ...] = Field(..., min_length=1, description="The models to serve.")
+    accelerators: dict[AcceleratorName, AcceleratorConfig] = Field(
+        default_factory=dict, description="GPU machines of the cluster, by accelerator type."
+    )
+    aliases: dict[ModelId, ModelId] = Field(
+        default_factory=dict, description="Further names of models, such as the public cloud's."
+    )
+    auth: AuthConfig = Field(..., description="Bearer tokens.")
+    images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
+    ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        ids = [model.id for model in self.models]
+        for model_id in ids:
+            if ids.count(model_id) > 1:
+                raise ValueError(f"models: two models have the id {model_id!r}; ids must differ")
+        for alias, target in self.aliases.items():
+            if alias in ids:
+                raise ValueError(f"aliases.{alias}: a model has that id already")
+            if target not in ids:
+                raise ValueError(f"aliases.{alias}: there is no model {target!r}; one of {', '.join(ids)}")
+        return self

@@ -1,0 +1,207 @@
+"""One request to a model, from arrival to its last byte: the steps, in order, for every route.
+
+authenticate -> validate -> find the model -> inline images -> call -> encode. The steps that later parts
+of the house add (authorize, reserve, filter, settle, audit) have their place in ``Exchange.run``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from deployments.call import Call, Reason, Refusal, StreamItem, Task, Usage
+from serve_app import observation, schema
+from serve_app.auth.principal import Principal
+from serve_app.auth.tokens import Tokens
+from serve_app.body import read_json
+from serve_app.config import IngressConfig
+from serve_app.errors import (
+    ApiError,
+    ContextLengthExceeded,
+    EngineTimeout,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    UnknownField,
+)
+from serve_app.images import ImageInliner
+from serve_app.models import ModelTable
+from serve_app.observation import Observation
+from serve_app.upstream import Upstream
+
+_SCHEMAS: Final[Mapping[Task, type[schema.AnyRequest]]] = {
+    Task.CHAT: schema.ChatRequest,
+    Task.COMPLETION: schema.CompletionRequest,
+    Task.EMBEDDING: schema.EmbeddingRequest,
+    Task.RERANK: schema.RerankRequest,
+    Task.SCORE: schema.ScoreRequest,
+}
+
+_REFUSALS: Final[Mapping[Reason, type[ApiError]]] = {
+    Reason.INVALID: InvalidRequest,
+    Reason.UNKNOWN_FIELD: UnknownField,
+    Reason.CONTEXT_LENGTH: ContextLengthExceeded,
+    Reason.OVERLOADED: Overloaded,
+    Reason.FAILED: InternalError,
+}
+
+_DONE: Final = b"data: [DONE]\n\n"
+_STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class Exchange:
+    """Runs requests to models.
+
+    Args:
+        config: Limits of the ingress.
+        models: Names and kinds.
+        tokens: Verifies who is asking.
+        images: Verifies images, and fetches those that are remote.
+        upstream: Reaches the models.
+    """
+
+    def __init__(
+        self,
+        config: IngressConfig,
+        *,
+        models: ModelTable,
+        tokens: Tokens,
+        images: ImageInliner,
+        upstream: Upstream,
+    ) -> None:
+        self._config = config
+        self._models = models
+        self._tokens = tokens
+        self._images = images
+        self._upstream = upstream
+
+    def authenticate(self, request: Request) -> Principal:
+        """Who is asking.
+
+        Raises:
+            Unauthenticated: No credential that holds.
+        """
+        principal = self._tokens.verify(request.headers.get("authorization"))
+        observation.of(request.scope).subject = principal.subject
+        return principal
+
+    async def run(self, request: Request, task: Task) -> Response:
+        """Answer one request.
+
+        Raises:
+            ApiError: Whatever ends the request before its first byte.
+        """
+        seen = observation.of(request.scope)
+        seen.task = task.value
+        deadline = asyncio.get_running_loop().time() + self._config.request_timeout_s
+        self.authenticate(request)
+        body = schema.decode(await read_json(request, self._config.max_body_bytes))
+        asked = schema.validate(_SCHEMAS[task], body)
+        model = self._models.find_for(asked.model, task)
+        seen.model, seen.alias = model.config.id, model.name
+        self._bound(asked)
+        try:
+            async with asyncio.timeout_at(deadline):
+                if isinstance(asked, schema.ChatRequest):
+                    body["messages"] = await self._images.inline(body["messages"])
+                call = Call(task, body, model.name, seen.request_id)
+                if getattr(asked, "stream", False):
+                    seen.stream = True
+                    return await self._begin_stream(call, model.config.id, seen, deadline)
+                return await self._answer(call, model.config.id, seen)
+        except TimeoutError as error:
+            raise self._timeout() from error
+
+    def _bound(self, asked: schema.AnyRequest) -> None:
+        """Refuse what would occupy an engine out of all proportion."""
+        match asked:
+            case schema.ChatRequest(n=int(n)) | schema.CompletionRequest(n=int(n)) if (
+                n > self._config.max_choices
+            ):
+                raise InvalidRequest(f"n may be at most {self._config.max_choices}.", param="n")
+            case schema.EmbeddingRequest(input=list(texts)):
+                self._bound_inputs(len(texts), "input")
+            case schema.RerankRequest(documents=documents):
+                self._bound_inputs(len(documents), "documents")
+            case schema.ScoreRequest():
+                self._bound_inputs(len(asked.text_1) if isinstance(asked.text_1, list) else 1, "text_1")
+                self._bound_inputs(len(asked.text_2) if isinstance(asked.text_2, list) else 1, "text_2")
+            case _:
+                pass
+
+    def _bound_inputs(self, count: int, param: str) -> None:
+        if count > self._config.max_inputs:
+            raise InvalidRequest(
+                f"{param} has {count} texts; send at most {self._config.max_inputs} at once.", param=param
+            )
+
+    async def _answer(self, call: Call, model_id: str, seen: Observation) -> Response:
+        answer = await self._upstream.answer(model_id, call)
+        if isinstance(answer, Refusal):
+            raise _error(answer, seen)
+        seen.usage = answer.usage
+        return Response(answer.body, media_type="application/json")
+
+    async def _begin_stream(self, call: Call, model_id: str, seen: Observation, deadline: float) -> Response:
+        items = self._upstream.stream(model_id, call)
+        try:
+            first = await anext(items)
+            if isinstance(first, Refusal):
+                raise _error(first, seen)
+        except BaseException:
+            await items.aclose()
+            raise
+        seen.mark_first_byte()
+        events = self._events(first, items, seen, deadline)
+        return StreamingResponse(events, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+    async def _events(
+        self,
+        first: StreamItem,
+        rest: AsyncGenerator[StreamItem, None],
+        seen: Observation,
+        deadline: float,
+    ) -> AsyncGenerator[bytes, None]:
+        """The stream's events. A failure after the first byte is an event of its own, then ``[DONE]``."""
+        try:
+            item: StreamItem | None = first
+            while item is not None:
+                if isinstance(item, bytes):
+                    yield item
+                elif isinstance(item, Usage):
+                    seen.usage = item
+                else:
+                    raise _error(item, seen)
+                async with asyncio.timeout_at(deadline):
+                    item = await anext(rest, None)
+        except TimeoutError:
+            yield _failed(self._timeout(), seen)
+        except ApiError as error:
+            yield _failed(error, seen)
+        finally:
+            await rest.aclose()
+        yield _DONE
+
+    def _timeout(self) -> EngineTimeout:
+        return EngineTimeout(
+            f"No complete answer within {self._config.request_timeout_s:g} s; ask for fewer tokens."
+        )
+
+
+def _failed(error: ApiError, seen: Observation) -> bytes:
+    seen.error = error.code or error.type
+    return b"data: " + error.render() + b"\n\n"
+
+
+def _error(refusal: Refusal, seen: Observation) -> ApiError:
+    """A replica's refusal as this API's error; what failed inside the engine stays inside."""
+    if refusal.reason is Reason.FAILED:
+        return InternalError(
+            f"The engine failed; the operator finds the reason by the request id {seen.request_id}."
+        )
+    headers = {"retry-after": "1"} if refusal.reason is Reason.OVERLOADED else None
+    return _REFUSALS[refusal.reason](refusal.message, param=refusal.param, headers=headers)

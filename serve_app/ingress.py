@@ -1,0 +1,113 @@
+"""The ingress deployment: a Starlette application with one middleware, run by Ray Serve.
+
+Imports neither torch nor vLLM; a test looks at the running process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from serve_app.auth import secret
+from serve_app.auth.tokens import Tokens
+from serve_app.config import AppConfig
+from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from serve_app.exchange import Exchange
+from serve_app.images import ImageInliner
+from serve_app.metrics import IngressMetrics
+from serve_app.models import ModelTable
+from serve_app.observation import Observe, Recorder
+from serve_app.readiness import Readiness
+from serve_app.routes import catalogue, docs, health, inference
+from serve_app.upstream import ServeUpstream, Upstream
+
+
+@serve.ingress()
+class Ingress:
+    """One replica of the ingress: composes the application around Serve's handles.
+
+    Args:
+        config: The whole configuration.
+        handles: A handle for each model id.
+    """
+
+    def __init__(self, config: AppConfig, handles: Mapping[str, DeploymentHandle[Any]]) -> None:
+        self._config = config
+        self._handles = handles
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """What Serve runs; called once in each replica."""
+        names = {model_id: handle.deployment_name for model_id, handle in self._handles.items()}
+        readiness = Readiness(names, serve.get_replica_context().app_name)
+        return compose(self._config, ServeUpstream(self._handles), IngressMetrics(), readiness.models)
+
+
+def compose(
+    config: AppConfig,
+    upstream: Upstream,
+    recorder: Recorder,
+    models_up: Callable[[], Awaitable[dict[str, bool]]],
+) -> ASGIApp:
+    """The application with its collaborators.
+
+    Raises:
+        SecretError: The signing secret is missing or unfit.
+    """
+    models = ModelTable({model.id: model for model in config.models}, config.aliases)
+    images = ImageInliner(config.images)
+    tokens = Tokens(
+        secret.read(config.auth.secret_file),
+        issuer=config.auth.issuer,
+        audience=config.auth.audience,
+        leeway_s=config.auth.leeway_s,
+    )
+    exchange = Exchange(config.ingress, models=models, tokens=tokens, images=images, upstream=upstream)
+    routes: list[BaseRoute] = [
+        *inference.routes(exchange),
+        *catalogue.routes(exchange, models),
+        *health.routes(models_up),
+        *docs.routes(),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await images.close()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Observe, recorder=recorder)],
+        exception_handlers={HTTPException: _translate},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _translate(request: Request, error: Exception) -> Any:
+    """Starlette's own exceptions as this API's; raised again, for the middleware to render."""
+    assert isinstance(error, HTTPException)
+    raise _as_api_error(request, error) from error
+
+
+def _as_api_error(request: Request, error: HTTPException) -> ApiError:
+    match error.status_code:
+        case 404:
+            return RouteNotFound("There is no such route; GET /docs lists the routes.")
+        case 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            return MethodNotAllowed(
+                f"This route does not take {request.method}; it takes {allowed}.", headers={"allow": allowed}
+            )
+        case _:
+            return InvalidRequest(error.detail)

@@ -1,0 +1,53 @@
+"""Metrics of the ingress, exported by Ray beside its own under the prefix ``ray_``."""
+
+from __future__ import annotations
+
+from ray.serve.metrics import Counter, Histogram
+
+from serve_app.observation import Observation
+
+_LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+_TTFT_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+_LABELS = ("task", "model", "status")
+"""All from closed sets: tasks, configured model ids, HTTP status codes."""
+
+
+class IngressMetrics:
+    """Counts requests, latency, time to first token and tokens, by model and status."""
+
+    def __init__(self) -> None:
+        self._requests = Counter(
+            "qwen_serve_requests", description="Requests that have ended.", tag_keys=_LABELS
+        )
+        self._latency = Histogram(
+            "qwen_serve_request_latency_seconds",
+            description="From arrival to the last byte.",
+            boundaries=_LATENCY_BUCKETS_S,
+            tag_keys=_LABELS,
+        )
+        self._ttft = Histogram(
+            "qwen_serve_time_to_first_token_seconds",
+            description="From arrival to the first frame of a stream.",
+            boundaries=_TTFT_BUCKETS_S,
+            tag_keys=("task", "model"),
+        )
+        self._input = Counter(
+            "qwen_serve_input_tokens", description="Prompt tokens.", tag_keys=("task", "model")
+        )
+        self._output = Counter(
+            "qwen_serve_output_tokens", description="Generated tokens.", tag_keys=("task", "model")
+        )
+
+    def record(self, seen: Observation, latency_s: float) -> None:
+        """Count a request that has ended."""
+        model = {"task": seen.task or "none", "model": seen.model or "none"}
+        labels = {**model, "status": str(seen.status)}
+        self._requests.inc(1, tags=labels)
+        self._latency.observe(latency_s, tags=labels)
+        if seen.first_byte is not None:
+            self._ttft.observe(seen.first_byte - seen.started, tags=model)
+        # Ray's counters refuse an increment of zero.
+        if seen.usage.prompt_tokens:
+            self._input.inc(seen.usage.prompt_tokens, tags=model)
+        if seen.usage.completion_tokens:
+            self._output.inc(seen.usage.completion_tokens, tags=model)

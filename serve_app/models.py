@@ -1,0 +1,86 @@
+"""The models as clients name them: ids and aliases, and which task each can do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from deployments.call import Task
+from deployments.config import ModelConfig, ModelKind
+from serve_app.errors import ModelNotFound, WrongModelKind
+
+_KINDS: Mapping[Task, frozenset[ModelKind]] = {
+    Task.CHAT: frozenset({ModelKind.TEXT, ModelKind.VISION_LANGUAGE}),
+    Task.COMPLETION: frozenset({ModelKind.TEXT, ModelKind.VISION_LANGUAGE}),
+    Task.EMBEDDING: frozenset({ModelKind.EMBEDDING}),
+    Task.RERANK: frozenset({ModelKind.RERANKER}),
+    Task.SCORE: frozenset({ModelKind.RERANKER}),
+}
+
+_ROUTES: Mapping[ModelKind, str] = {
+    ModelKind.TEXT: "/v1/chat/completions",
+    ModelKind.VISION_LANGUAGE: "/v1/chat/completions",
+    ModelKind.EMBEDDING: "/v1/embeddings",
+    ModelKind.RERANKER: "/v1/rerank",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model under one of its names."""
+
+    name: str
+    config: ModelConfig
+
+
+class ModelTable:
+    """Every model under its id and its aliases.
+
+    Args:
+        models: By id.
+        aliases: Further names, each to an id.
+    """
+
+    def __init__(self, models: Mapping[str, ModelConfig], aliases: Mapping[str, str]) -> None:
+        self._models = dict(models)
+        self._by_name = {name: NamedModel(name, config) for name, config in models.items()} | {
+            alias: NamedModel(alias, models[target]) for alias, target in aliases.items()
+        }
+
+    def __iter__(self) -> Iterator[NamedModel]:
+        return iter(self._by_name.values())
+
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all models, without aliases."""
+        return tuple(self._models)
+
+    def find(self, name: str) -> NamedModel:
+        """The model of that name.
+
+        Raises:
+            ModelNotFound: With the nearest name that there is.
+        """
+        model = self._by_name.get(name)
+        if model is None:
+            near = difflib.get_close_matches(name, self._by_name, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists the models."
+            raise ModelNotFound(f"The model {name[:128]!r} does not exist; {hint}", param="model")
+        return model
+
+    def find_for(self, name: str, task: Task) -> NamedModel:
+        """The model of that name, if it can do the task.
+
+        Raises:
+            ModelNotFound: No model of that name.
+            WrongModelKind: It is of another kind; says which route is its own.
+        """
+        model = self.find(name)
+        kind = model.config.kind
+        if kind not in _KINDS[task]:
+            raise WrongModelKind(
+                f"The model {name!r} is of the kind {kind.value} and does no {task.value}; "
+                f"it answers on {_ROUTES[kind]}.",
+                param="model",
+            )
+        return model

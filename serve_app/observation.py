@@ -1,0 +1,167 @@
+"""What is known of one request, filled in as it goes, and told once at its end: log line and metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments.call import Usage
+from serve_app.errors import ApiError, InternalError
+
+logger = logging.getLogger("ray.serve")
+
+SCOPE_KEY: Final = "qwen_serve.observation"
+CLIENT_CLOSED: Final = 499
+"""nginx's status for a client that went away before its answer; seen in logs and metrics only."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(slots=True)
+class Observation:
+    """One request.
+
+    Attributes:
+        request_id: From ``x-request-id``, or made.
+        method: Of HTTP.
+        path: As asked; in the log only, never a metric label.
+        task: What was asked of a model; empty for other routes.
+        model: Id of the model; empty where none was found.
+        alias: The name that the client asked for.
+        subject: Who asked.
+        stream: Whether the answer is a stream.
+        status: HTTP status; 0 until the response starts.
+        error: Code of the error that ended the request, after the first byte too.
+        usage: Tokens, once the engine has told.
+        started: Monotonic clock at arrival, seconds.
+        first_byte: Monotonic clock at the first frame of a stream, seconds.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    task: str = ""
+    model: str = ""
+    alias: str = ""
+    subject: str = ""
+    stream: bool = False
+    status: int = 0
+    error: str = ""
+    usage: Usage = field(default_factory=Usage)
+    started: float = field(default_factory=time.monotonic)
+    first_byte: float | None = None
+
+    def mark_first_byte(self) -> None:
+        """The first frame is here."""
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+
+
+class Recorder(Protocol):
+    """Takes the observation of a request that has ended."""
+
+    def record(self, seen: Observation, latency_s: float) -> None:
+        """Count it."""
+
+
+def of(scope: Scope) -> Observation:
+    """The observation of the request that a scope belongs to."""
+    seen: Observation = scope[SCOPE_KEY]
+    return seen
+
+
+class Observe:
+    """The outermost middleware: renders what was raised, then logs and counts the request once.
+
+    Args:
+        app: The application.
+        recorder: Where the metrics go.
+    """
+
+    def __init__(self, app: ASGIApp, recorder: Recorder) -> None:
+        self._app = app
+        self._recorder = recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        seen = _begin(scope)
+
+        async def observed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        except ClientDisconnect:
+            seen.status = seen.status or CLIENT_CLOSED
+        except ApiError as error:
+            await self._answer(error, seen, scope, receive, observed_send)
+        except Exception:
+            logger.exception("Request failed")
+            fault = InternalError(
+                f"Internal error; the operator finds it by the request id {seen.request_id}."
+            )
+            await self._answer(fault, seen, scope, receive, observed_send)
+        finally:
+            self._end(seen)
+
+    async def _answer(
+        self, error: ApiError, seen: Observation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        seen.error = error.code or error.type
+        if seen.status:  # The response has begun; a stream ends its own errors, so this is a last resort.
+            return
+        headers = {"content-type": "application/json", **error.headers}
+        await Response(error.render(), error.status_code, headers)(scope, receive, send)
+
+    def _end(self, seen: Observation) -> None:
+        seen.status = seen.status or CLIENT_CLOSED
+        latency_s = time.monotonic() - seen.started
+        self._recorder.record(seen, latency_s)
+        logger.info("request", extra=_log_fields(seen, latency_s))
+
+
+def _begin(scope: Scope) -> Observation:
+    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
+    # What is not of this form would reach the engine's ids and the log; it is replaced, not refused.
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    seen = Observation(request_id, scope["method"], scope["path"])
+    scope[SCOPE_KEY] = seen
+    return seen
+
+
+def _log_fields(seen: Observation, latency_s: float) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "http_method": seen.method,
+        "http_path": seen.path,
+        "http_status": seen.status,
+        "latency_ms": round(latency_s * 1000, 1),
+        "engine_request_id": seen.request_id,
+    }
+    if seen.task:
+        fields |= {
+            "task": seen.task,
+            "model": seen.model,
+            "alias": seen.alias,
+            "user_id": seen.subject,
+            "stream": seen.stream,
+            "input_tokens": seen.usage.prompt_tokens,
+            "output_tokens": seen.usage.completion_tokens,
+        }
+    if seen.first_byte is not None:
+        fields["ttft_ms"] = round((seen.first_byte - seen.started) * 1000, 1)
+    if seen.error:
+        fields["error_code"] = seen.error
+    return fields

@@ -1,0 +1,1 @@
+"""The HTTP routes: each decodes, hands to the exchange, and encodes."""

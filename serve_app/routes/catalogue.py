@@ -1,0 +1,43 @@
+"""``GET /v1/models``: what there is to ask."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from serve_app.exchange import Exchange
+from serve_app.models import ModelTable, NamedModel
+
+
+def routes(exchange: Exchange, models: ModelTable) -> list[Route]:
+    """The list, and one model of it."""
+    created = int(time.time())
+
+    async def list_models(request: Request) -> Response:
+        exchange.authenticate(request)
+        return JSONResponse({"object": "list", "data": [_card(model, created) for model in models]})
+
+    async def get_model(request: Request) -> Response:
+        exchange.authenticate(request)
+        return JSONResponse(_card(models.find(request.path_params["model"]), created))
+
+    return [
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
+    ]
+
+
+def _card(model: NamedModel, created: int) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": created,
+        "owned_by": "qwen-serve",
+        "root": model.config.id,
+        "kind": model.config.kind.value,
+        "max_model_len": model.config.max_model_len,
+    }

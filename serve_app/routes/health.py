@@ -1,0 +1,27 @@
+"""``GET /health`` and ``GET /ready``: the only routes that answer about the service to anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+def routes(models_up: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
+    """Liveness and readiness.
+
+    Args:
+        models_up: For each model needed at start, whether it is up.
+    """
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_: Request) -> Response:
+        models = await models_up()
+        up = all(models.values())
+        return JSONResponse({"ready": up, "models": models}, status_code=200 if up else 503)
+
+    return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]

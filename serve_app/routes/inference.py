@@ -1,0 +1,32 @@
+"""The routes that ask a model something."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deployments.call import Task
+from serve_app.exchange import Exchange
+
+PATHS = {
+    "/v1/chat/completions": Task.CHAT,
+    "/v1/completions": Task.COMPLETION,
+    "/v1/embeddings": Task.EMBEDDING,
+    "/v1/rerank": Task.RERANK,
+    "/v1/score": Task.SCORE,
+}
+
+
+def routes(exchange: Exchange) -> list[Route]:
+    """One POST route for each task."""
+    return [Route(path, _endpoint(exchange, task), methods=["POST"]) for path, task in PATHS.items()]
+
+
+def _endpoint(exchange: Exchange, task: Task) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await exchange.run(request, task)
+
+    return endpoint

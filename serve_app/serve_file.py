@@ -1,0 +1,147 @@
+"""``serve_config.yaml``: Ray Serve's schema around our own arguments, read and checked without starting anything."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deployments import checks
+from deployments.catalog import PUBLIC_ALIASES
+from deployments.checks import Problem
+from serve_app.config import AppConfig
+
+IMPORT_PATH = "serve_app.app:build_app"
+
+
+class ServeFileError(Exception):
+    """The file cannot be used.
+
+    Attributes:
+        problems: Each with the path of the key at fault and what to do.
+    """
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{file}: {problem.path}: {problem.message}" for problem in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFile:
+    """A file that holds together.
+
+    Attributes:
+        path: Where it is.
+        content: As YAML has it, in Ray Serve's schema.
+        app: Our part of it, validated.
+        warnings: What may be meant, but is worth a look.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    app: AppConfig
+    warnings: tuple[Problem, ...]
+
+
+def load(path: Path) -> ServeFile:
+    """Read and check a file.
+
+    Raises:
+        ServeFileError: With everything that was found wrong.
+    """
+    content = _parse(path)
+    index, application = _our_application(path, content)
+    problems = [*_ray_problems(content)]
+    app: AppConfig | None = None
+    prefix = f"applications[{index}].args"
+    try:
+        app = AppConfig.model_validate(application.get("args") or {})
+    except ValidationError as error:
+        problems += _of_pydantic(error, prefix)
+    if app is not None:
+        problems += _model_problems(app, prefix)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or app is None:
+        raise ServeFileError(path, errors)
+    return ServeFile(path, content, app, tuple(p for p in problems if p.severity == "warning"))
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ServeFileError(path, [Problem("file", "there is no such file")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServeFileError(path, [Problem("file", f"cannot be read: {error}")]) from error
+    except yaml.YAMLError as error:
+        raise ServeFileError(
+            path, [Problem("file", f"is not YAML: {' '.join(str(error).split())}")]
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("applications"), list):
+        raise ServeFileError(
+            path,
+            [Problem("applications", "missing; the file follows Ray Serve's schema, see serve_config.yaml")],
+        )
+    return content
+
+
+def _our_application(path: Path, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    for index, application in enumerate(content["applications"]):
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
+            return index, application
+    raise ServeFileError(path, [Problem("applications", f"none of them has the import_path {IMPORT_PATH}")])
+
+
+def _ray_problems(content: dict[str, Any]) -> Iterator[Problem]:
+    """What Ray's own schema refuses, and the unknown keys that it would ignore in silence."""
+    from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
+
+    yield from _unknown_keys(content, ServeDeploySchema, "")
+    for index, application in enumerate(content["applications"]):
+        if isinstance(application, dict):
+            yield from _unknown_keys(application, ServeApplicationSchema, f"applications[{index}].")
+    try:
+        ServeDeploySchema.model_validate(content)
+    except ValidationError as error:
+        yield from _of_pydantic(error, "")
+
+
+def _unknown_keys(given: dict[str, Any], schema: type[BaseModel], prefix: str) -> Iterator[Problem]:
+    for key in given:
+        if key not in schema.model_fields:
+            near = difflib.get_close_matches(str(key), schema.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(schema.model_fields)}"
+            yield Problem(f"{prefix}{key}", f"unknown key; {hint}")
+
+
+def _model_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:
+    for index, model in enumerate(app.models):
+        for problem in checks.problems(model, app.accelerators):
+            yield Problem(f"{prefix}.models[{index}].{problem.path}", problem.message, problem.severity)
+    kinds = {model.id: model.kind for model in app.models}
+    for alias, target in app.aliases.items():
+        expected = PUBLIC_ALIASES.get(alias)
+        if expected is not None and expected is not kinds[target]:
+            yield Problem(
+                f"{prefix}.aliases.{alias}",
+                f"is a model of the kind {expected.value} in the public cloud, "
+                f"and {target} is of the kind {kinds[target].value}",
+                "warning",
+            )
+
+
+def _of_pydantic(error: ValidationError, prefix: str) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False, include_input=False):
+        location = list(detail["loc"])
+        if detail["type"] == "unknown_key":
+            location.append(detail["ctx"]["key"])
+        path = prefix
+        for part in location:
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        yield Problem(path or "file", detail["msg"].removeprefix("Value error, "))
