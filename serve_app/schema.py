@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
+from deployments.validation import first_fault
 from serve_app.errors import InvalidRequest
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -59,6 +60,8 @@ class Message(BaseModel):
 
     role: Role
     content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
@@ -103,6 +106,10 @@ class ChatRequest(_Generation):
 class CompletionRequest(_Generation):
     """``POST /v1/completions``."""
 
+    # 0 with `echo` scores a prompt without continuing it.
+    max_tokens: Annotated[StrictInt, Field(ge=0)] | None = Field(
+        None, description="Length of the continuation at most, tokens."
+    )
     prompt: str | list[str] | list[int] | list[list[int]] = Field(..., description="Text, or token ids.")
 
 
@@ -165,16 +172,9 @@ def validate(schema: type[R], body: dict[str, Any]) -> R:
     try:
         return schema.model_validate(body)
     except ValidationError as error:
-        first = _deepest(error.errors(include_url=False, include_input=False))
+        first = first_fault(error)
         path = _path(first["loc"])
         raise InvalidRequest(f"{path or 'body'}: {first['msg']}.", param=path) from error
-
-
-def _deepest(errors: Sequence[Any]) -> Any:
-    """Of the branches of a union, the complaint of the one that matched furthest; else the first."""
-    first = errors[0]
-    same_field = [e for e in errors if e["loc"][:1] == first["loc"][:1]]
-    return max(same_field, key=lambda e: sum(isinstance(part, int) for part in e["loc"]))
 
 
 def _path(location: Sequence[int | str]) -> str | None:

@@ -1,4 +1,4 @@
-"""``serve_config.yaml``: Ray Serve's schema around our own arguments, read and checked without starting anything."""
+"""``serve_config.yaml``: Ray Serve's schema around our own arguments, read and checked before anything starts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployments import checks
-from deployments.catalog import PUBLIC_ALIASES
-from deployments.checks import Problem
+from deployments.problem import Problem
 from serve_app.config import AppConfig
 
 IMPORT_PATH = "serve_app.app:build_app"
@@ -124,16 +123,8 @@ def _model_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:
     for index, model in enumerate(app.models):
         for problem in checks.problems(model, app.accelerators):
             yield Problem(f"{prefix}.models[{index}].{problem.path}", problem.message, problem.severity)
-    kinds = {model.id: model.kind for model in app.models}
-    for alias, target in app.aliases.items():
-        expected = PUBLIC_ALIASES.get(alias)
-        if expected is not None and expected is not kinds[target]:
-            yield Problem(
-                f"{prefix}.aliases.{alias}",
-                f"is a model of the kind {expected.value} in the public cloud, "
-                f"and {target} is of the kind {kinds[target].value}",
-                "warning",
-            )
+    for problem in checks.alias_problems(app.aliases, app.models):
+        yield Problem(f"{prefix}.{problem.path}", problem.message, problem.severity)
 
 
 def _of_pydantic(error: ValidationError, prefix: str) -> Iterator[Problem]:

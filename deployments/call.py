@@ -1,0 +1,85 @@
+"""What passes between the ingress and a model replica: a call, and what comes back.
+
+Plain data, light to import on both sides, pickled by Ray. Nothing here speaks HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Task(StrEnum):
+    """What a model is asked to do."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    RERANK = "rerank"
+    SCORE = "score"
+
+
+class Reason(StrEnum):
+    """Why a replica refuses a call."""
+
+    INVALID = "invalid"
+    UNKNOWN_FIELD = "unknown_field"
+    CONTEXT_LENGTH = "context_length"
+    OVERLOADED = "overloaded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to a model.
+
+    Attributes:
+        task: What to do.
+        body: The client's JSON object; the engine validates it.
+        model: The name as the client asked for it, which the answer repeats.
+        request_id: The engine's request id derives from it.
+    """
+
+    task: Task
+    body: dict[str, Any]
+    model: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call used."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: OpenAI's JSON body, ready to send."""
+
+    body: bytes
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The engine's complaint in place of an answer.
+
+    Attributes:
+        reason: Which kind of complaint.
+        message: For the client; one or two sentences.
+        param: Path of the field at fault, made of known field names and indexes only.
+    """
+
+    reason: Reason
+    message: str
+    param: str | None = None
+
+
+Frame = bytes
+"""One server-sent event, ``data: {...}\\n\\n``, ready to send."""
+
+StreamItem = Frame | Usage | Refusal
+"""What a stream yields: frames; one Refusal in place of the first frame; the Usage at its end."""

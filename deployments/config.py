@@ -1,0 +1,177 @@
+"""The configuration of models: what the operator writes about each of them.
+
+Pure pydantic and light to import; nothing here knows Ray, torch or vLLM.
+"""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
+
+from pydantic_core import PydanticCustomError
+
+ModelId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", min_length=1, max_length=128)
+]
+"""A name safe in a URL, in a metric label and, unescaped, in JSON."""
+
+AcceleratorName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$", max_length=64)]
+"""As in Ray's resource ``accelerator_type:<name>``: A10, A100-40G, A100-80G, ..."""
+
+
+class FrozenConfig(BaseModel):
+    """A part of the configuration tree: immutable, and strict about its keys.
+
+    Raises:
+        pydantic.ValidationError: For an unknown key, with its path and the nearest right name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            names = ", ".join(cls.model_fields)
+            for key in data:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = (
+                        f"unknown key; did you mean {near[0]!r}?"
+                        if near
+                        else f"unknown key; the keys are {names}"
+                    )
+                    raise PydanticCustomError("unknown_key", "{hint}", {"key": str(key), "hint": hint})
+        return data
+
+
+class ModelKind(StrEnum):
+    """What a model does, and so which routes it serves."""
+
+    TEXT = "text"
+    VISION_LANGUAGE = "vision-language"
+    EMBEDDING = "embedding"
+    RERANKER = "reranker"
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes text, rather than vectors or scores."""
+        return self in (ModelKind.TEXT, ModelKind.VISION_LANGUAGE)
+
+
+class AutoscaleConfig(FrozenConfig):
+    """How many replicas of a model run, by the requests that each of them has in hand."""
+
+    min_replicas: PositiveInt = Field(1, description="Replicas that always run.")
+    max_replicas: PositiveInt = Field(1, description="Replicas that run at most.")
+    target_ongoing_requests: PositiveFloat = Field(
+        16, description="Requests in hand per replica that autoscaling aims at."
+    )
+    max_ongoing_requests: PositiveInt = Field(
+        64, description="Requests that one replica takes at once; near the engine's max_num_seqs x 1.1."
+    )
+    max_queued_requests: PositiveInt = Field(
+        256, description="Requests that wait per ingress replica before more are refused with 503."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"max_replicas ({self.max_replicas}) must be at least min_replicas ({self.min_replicas})"
+            )
+        return self
+
+
+class AcceleratorConfig(FrozenConfig):
+    """A kind of GPU machine in the cluster."""
+
+    gpus_per_node: PositiveInt = Field(..., description="GPUs of this type in one machine.")
+    memory_gib: PositiveFloat = Field(..., description="Memory of one GPU, GiB.")
+
+
+class ModelConfig(FrozenConfig):
+    """One model: where it comes from, what it does, and how its engine runs."""
+
+    id: ModelId = Field(..., description="The name that clients ask for.")
+    source: Annotated[str, StringConstraints(min_length=1)] = Field(
+        ..., description="A checkpoint folder, or the id of a model on the hub."
+    )
+    kind: ModelKind = Field(..., description="text, vision-language, embedding or reranker.")
+    accelerator: AcceleratorName | None = Field(
+        None, description="GPU type from the accelerators table; none: the engine runs on the CPU."
+    )
+    tensor_parallel_size: PositiveInt = Field(
+        1, le=64, description="GPUs (or CPU workers) that one replica's weights are split over."
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Type of weights and activations that are not quantized."
+    )
+    quantization: Literal["none", "gptq-int4"] = Field(
+        "none", description="Quantization of the checkpoint; it is checked against the checkpoint's own word."
+    )
+    group_size: PositiveInt = Field(128, description="Weights per scale of an INT4 checkpoint.")
+    attention_backend: Literal["auto", "FLASH_ATTN", "FLASHINFER", "TRITON_ATTN"] = Field(
+        "auto", description="vLLM's attention backend; auto leaves the choice to vLLM."
+    )
+    max_model_len: PositiveInt | None = Field(
+        None, description="Context in tokens, prompt and answer together; default: the catalogue's."
+    )
+    max_images_per_prompt: PositiveInt = Field(
+        8, description="Images in one request to a vision-language model."
+    )
+    tool_parser: str | None = Field(
+        None, description="vLLM's parser of tool calls; default: the catalogue's; 'none' for none."
+    )
+    reasoning_parser: str | None = Field(
+        None, description="vLLM's parser of reasoning; default: the catalogue's; 'none' for none."
+    )
+    chat_template: str | None = Field(
+        None, description="A Jinja file in place of the checkpoint's own chat template."
+    )
+    kv_cache_bytes: PositiveInt | None = Field(
+        None, description="Size of the KV cache in bytes; default: what vLLM finds free."
+    )
+    cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
+    autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
+    graceful_shutdown_timeout_s: PositiveFloat = Field(
+        600, description="A replica that stops may finish its requests for so long, seconds."
+    )
+    engine_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of vLLM's engine, passed as they are."
+    )
+
+    @model_validator(mode="after")
+    def _engine_kwargs_do_not_shadow(self) -> Self:
+        shadowed = self.engine_kwargs.keys() & _OWNED_ENGINE_KWARGS.keys()
+        if shadowed:
+            key = min(shadowed)
+            raise ValueError(f"engine_kwargs.{key}: set {_OWNED_ENGINE_KWARGS[key]} of the model instead")
+        return self
+
+
+_OWNED_ENGINE_KWARGS = {
+    "model": "source",
+    "served_model_name": "id",
+    "tensor_parallel_size": "tensor_parallel_size",
+    "dtype": "dtype",
+    "quantization": "quantization",
+    "attention_backend": "attention_backend",
+    "max_model_len": "max_model_len",
+    "limit_mm_per_prompt": "max_images_per_prompt",
+    "tool_call_parser": "tool_parser",
+    "reasoning_parser": "reasoning_parser",
+    "chat_template": "chat_template",
+    "kv_cache_memory_bytes": "kv_cache_bytes",
+}

@@ -1,0 +1,88 @@
+"""From the engine's replies to what the client gets: names, reasoning, usage.
+
+Frames are handled as bytes. The replacements below are exact: they name JSON keys together with their
+quotes, and inside a JSON string every quote is escaped, so that no text of a model or a client can
+look like a key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from deployments.call import Answer, Frame, Reason, Refusal, Usage
+
+DONE: Frame = b"data: [DONE]\n\n"
+
+
+class ReplyFormat:
+    """Turns the replies of one model into OpenAI's form for one call.
+
+    Args:
+        model_id: The name that the engine writes.
+        asked: The name that the client asked for, and reads.
+    """
+
+    def __init__(self, model_id: str, asked: str) -> None:
+        self._written = f'"model":"{model_id}"'.encode()
+        self._asked = f'"model":"{asked}"'.encode()
+
+    def body(self, reply: BaseModel) -> bytes:
+        """A whole reply as JSON."""
+        return self._rename(reply.model_dump_json().encode())
+
+    def frame(self, text: str) -> Frame:
+        """One server-sent event of the engine."""
+        return self._rename(text.encode())
+
+    def _rename(self, data: bytes) -> bytes:
+        # Since 0.12 vLLM calls it `reasoning`; clients of Qwen's public API read `reasoning_content`.
+        return data.replace(self._written, self._asked, 1).replace(b'"reasoning":', b'"reasoning_content":')
+
+
+def is_usage_frame(frame: Frame) -> bool:
+    """Whether this is the stream's last frame, which carries the usage and no choices."""
+    return b'"choices":[]' in frame and b'"usage":{' in frame
+
+
+def usage_of_frame(frame: Frame) -> Usage:
+    """Read the usage of a frame for which ``is_usage_frame`` holds."""
+    return usage_of(json.loads(frame.removeprefix(b"data: "))["usage"])
+
+
+def is_error_frame(frame: Frame) -> bool:
+    """Whether the engine reports a failure in mid-stream."""
+    return frame.startswith(b'data: {"error"')
+
+
+def refusal_of_frame(frame: Frame) -> Refusal:
+    """Read the failure of a frame for which ``is_error_frame`` holds."""
+    error = json.loads(frame.removeprefix(b"data: "))["error"]
+    return Refusal(Reason.FAILED, str(error.get("message", "")))
+
+
+def usage_of(usage: Any) -> Usage:
+    """Usage from the engine's usage object or its JSON form."""
+    fields = usage if isinstance(usage, dict) else usage.model_dump() if usage is not None else {}
+    return Usage(fields.get("prompt_tokens") or 0, fields.get("completion_tokens") or 0)
+
+
+def rerank(scores: Any, body: dict[str, Any], model: str) -> Answer:
+    """Sort scores into Jina's and Cohere's rerank form.
+
+    Args:
+        scores: The engine's score reply; ``data[i].score`` belongs to ``documents[i]``.
+        body: The client's request: ``documents``, ``top_n``, ``return_documents``.
+        model: The name as asked.
+    """
+    ranked = sorted(scores.data, key=lambda item: item.score, reverse=True)[: body.get("top_n") or None]
+    results: list[dict[str, Any]] = [{"index": i.index, "relevance_score": i.score} for i in ranked]
+    if body.get("return_documents", True):
+        for result in results:
+            result["document"] = {"text": body["documents"][result["index"]]}
+    usage = usage_of(scores.usage)
+    total = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
+    reply = {"id": scores.id, "model": model, "results": results, "usage": total}
+    return Answer(json.dumps(reply, ensure_ascii=False).encode(), usage)

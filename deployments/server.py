@@ -1,0 +1,118 @@
+"""The replica of a model: takes calls from the ingress and runs them on its engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from ray.llm._internal.serve.core.configs.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    ErrorResponse,
+)
+from ray.llm._internal.serve.core.protocol import RawRequestInfo
+from ray.serve.llm import LLMServer
+from vllm.entrypoints.generate.base.protocol import StreamOptions
+from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
+
+from deployments import reply
+from deployments.call import Answer, Call, Reason, Refusal, StreamItem, Task
+from deployments.engine import Engine
+from deployments.request import EngineRequest, Refused, complaint, parse
+
+logger = logging.getLogger("ray.serve")
+
+_ENGINE_METHODS = {
+    Task.CHAT: "chat",
+    Task.COMPLETION: "completions",
+    Task.EMBEDDING: "embeddings",
+    Task.SCORE: "score",
+    Task.RERANK: "score",
+}
+
+
+class ModelServer(LLMServer):
+    """One replica of one model.
+
+    The ingress calls ``answer`` or ``stream``. Whatever is wrong with a call comes back as a
+    ``Refusal``, never as an exception: an exception across Ray would be logged with its traceback on
+    both sides, for what a client can provoke at will.
+    """
+
+    def _get_default_engine_class(self) -> type[Engine]:
+        return Engine
+
+    async def answer(self, call: Call) -> Answer | Refusal:
+        """Run a call to its end."""
+        try:
+            request = parse(call, self._llm_config.model_id)
+            answers = self._run(call, request)
+            result = await anext(answers)
+        except Refused as refused:
+            return refused.refusal
+        if call.task is Task.RERANK:
+            return reply.rerank(result, call.body, call.model)
+        form = reply.ReplyFormat(self._llm_config.model_id, call.model)
+        return Answer(form.body(result), reply.usage_of(result.usage))
+
+    async def stream(self, call: Call) -> AsyncGenerator[StreamItem, None]:
+        """Run a call and yield its frames as the engine makes them.
+
+        The engine is always asked for the usage, since the ingress accounts for it; the client sees
+        that frame only if it asked. The closing ``[DONE]`` is left to the ingress.
+        """
+        try:
+            request = parse(call, self._llm_config.model_id)
+            assert isinstance(request, ChatCompletionRequest | CompletionRequest)
+            usage_asked = bool(request.stream_options and request.stream_options.include_usage)
+            _ask_for_usage(request)
+            form = reply.ReplyFormat(self._llm_config.model_id, call.model)
+            async for text in self._run(call, request):
+                frame = form.frame(text)
+                if frame == reply.DONE:
+                    continue
+                if reply.is_error_frame(frame):
+                    refusal = reply.refusal_of_frame(frame)
+                    logger.error("Engine failed in mid-stream", extra={"engine_error": refusal.message})
+                    yield refusal
+                    return
+                if reply.is_usage_frame(frame):
+                    yield reply.usage_of_frame(frame)
+                    if not usage_asked:
+                        continue
+                yield frame
+        except Refused as refused:
+            yield refused.refusal
+
+    async def _run(self, call: Call, request: EngineRequest) -> AsyncIterator[Any]:
+        """Run the engine; what it complains of is raised as ``Refused``."""
+        info = RawRequestInfo(headers={"x-request-id": call.request_id})
+        try:
+            async for item in getattr(self.engine, _ENGINE_METHODS[call.task])(request, info):
+                if isinstance(item, ErrorResponse):
+                    raise Refused(_refusal(item.error, request))
+                yield item
+        except Refused:
+            raise
+        except Exception as error:
+            refusal = _refusal(create_error_response(error).error, request)
+            if refusal.reason is Reason.FAILED:
+                logger.exception("Engine failed", extra={"task": call.task.value})
+            raise Refused(refusal) from error
+
+
+def _ask_for_usage(request: ChatCompletionRequest | CompletionRequest) -> None:
+    asked = request.stream_options.model_dump() if request.stream_options else {}
+    request.stream_options = StreamOptions(**{**asked, "include_usage": True})
+
+
+def _refusal(error: Any, request: EngineRequest) -> Refusal:
+    code = int(error.code)
+    if code == 503:
+        reason = Reason.OVERLOADED
+    elif code < 500 or code == 501:
+        reason = Reason.INVALID
+    else:
+        reason = Reason.FAILED
+    return complaint(reason, error.message, error.param, type(request))

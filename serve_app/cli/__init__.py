@@ -1,0 +1,27 @@
+"""The command line ``qwen-serve``."""
+
+from __future__ import annotations
+
+import typer
+
+from serve_app.cli.check import check
+from serve_app.cli.configure import configure_command
+from serve_app.cli.secret import secret_command
+from serve_app.cli.token import token
+from serve_app.cli.up import stop, up
+
+app = typer.Typer(
+    name="qwen-serve",
+    help="Serve Qwen models on your own hardware, behind an OpenAI-compatible API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up)
+app.command()(stop)
+app.command()(check)
+app.command()(token)
+app.command("secret")(secret_command)
+app.command("configure")(configure_command)
+
+__all__ = ["app"]

@@ -1,0 +1,54 @@
+"""What Ray's HTTP proxy does before the ingress sees a request: it forgets headers that steer Serve itself.
+
+Serve's proxy takes orders from any client: a header cuts the request's timeout short, another one keeps
+the engine at work after the client has gone, and one that is not UTF-8 ends in a 500 of the proxy's own.
+Ray calls ``middlewares`` in each proxy where ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names it, as
+`make serve` sets it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+IMPORT_PATH: Final = "serve_app.proxy:middlewares"
+IMPORT_PATH_VARIABLE: Final = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+
+_STEERING: Final = frozenset(
+    {b"x_request_timeout_seconds", b"x_request_disconnect_disabled", b"serve_multiplexed_model_id"}
+)
+_PLAIN_ONLY: Final = frozenset({b"x_request_id", b"x_session_id"})
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+def middlewares() -> list[Middleware]:
+    """The middlewares of Ray's HTTP proxy."""
+    return [Middleware(CleanHeaders)]
+
+
+class CleanHeaders:
+    """Drops headers by which a client could steer or break Serve.
+
+    Args:
+        app: The proxy.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if "headers" in scope:
+            scope = {**scope, "headers": [header for header in scope["headers"] if _passes(*header)]}
+        await self._app(scope, receive, send)
+
+
+def _passes(name: bytes, value: bytes) -> bool:
+    # Serve takes `-` and `_` for the same.
+    folded = name.lower().replace(b"-", b"_")
+    if folded in _PLAIN_ONLY:
+        return _PLAIN.fullmatch(value) is not None
+    return folded not in _STEERING
