@@ -17,7 +17,7 @@ from deployments.checkpoint import CheckpointError, local_folder, read_architect
 from deployments.config import AcceleratorConfig, ModelConfig, ModelKind
 from deployments.problem import Problem
 
-__all__ = ["RETIRED_ARCHITECTURES", "Problem", "alias_problems", "problems", "this_cpu_flags"]
+__all__ = ["RETIRED_ARCHITECTURES", "Problem", "alias_problems", "kinds_of", "problems", "this_cpu_flags"]
 
 RETIRED_ARCHITECTURES = {
     "QWenLMHeadModel": "Qwen/Qwen2.5-7B-Instruct or another size of Qwen2.5",
@@ -166,7 +166,7 @@ def _cpu(model: ModelConfig, flags: frozenset[str]) -> Iterator[Problem]:
 
 def _kind(model: ModelConfig, architecture: Architecture, entry: catalog.Entry | None) -> Iterator[Problem]:
     name = _final_name(model, architecture, entry)
-    fitting = _kinds_of(name, architecture)
+    fitting = kinds_of(name, architecture)
     if model.kind is ModelKind.RERANKER and name.endswith("ForCausalLM"):
         advice = "use a ...ForSequenceClassification checkpoint, or Qwen3-Reranker under its own name"
         yield Problem("kind", f"{name} writes text and gives no scores; {advice}")
@@ -185,7 +185,8 @@ def _final_name(model: ModelConfig, architecture: Architecture, entry: catalog.E
     return str(names[0]) if isinstance(names, list) and names else architecture.name
 
 
-def _kinds_of(name: str, architecture: Architecture) -> tuple[ModelKind, ...]:
+def kinds_of(name: str, architecture: Architecture) -> tuple[ModelKind, ...]:
+    """What a model of that architecture can be used for, the likeliest first."""
     if name.endswith("ForSequenceClassification"):
         return (ModelKind.RERANKER,)
     if architecture.vision is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from deployments.call import Answer, Frame, Reason, Refusal, Usage
+from deployments.call import Answer, Frame, Usage
 
 DONE: Frame = b"data: [DONE]\n\n"
 
@@ -53,14 +53,14 @@ def usage_of_frame(frame: Frame) -> Usage:
 
 
 def is_error_frame(frame: Frame) -> bool:
-    """Whether the engine reports a failure in mid-stream."""
+    """Whether the engine reports an error, as the first frame or in mid-stream."""
     return frame.startswith(b'data: {"error"')
 
 
-def refusal_of_frame(frame: Frame) -> Refusal:
-    """Read the failure of a frame for which ``is_error_frame`` holds."""
-    error = json.loads(frame.removeprefix(b"data: "))["error"]
-    return Refusal(Reason.FAILED, str(error.get("message", "")))
+def error_of_frame(frame: Frame) -> dict[str, Any]:
+    """Read the engine's error of a frame for which ``is_error_frame`` holds."""
+    error: dict[str, Any] = json.loads(frame.removeprefix(b"data: "))["error"]
+    return error
 
 
 def usage_of(usage: Any) -> Usage:

@@ -73,10 +73,7 @@ class ModelServer(LLMServer):
                 if frame == reply.DONE:
                     continue
                 if reply.is_error_frame(frame):
-                    refusal = reply.refusal_of_frame(frame)
-                    logger.error("Engine failed in mid-stream", extra={"engine_error": refusal.message})
-                    yield refusal
-                    return
+                    raise _refused(reply.error_of_frame(frame), request, call)
                 if reply.is_usage_frame(frame):
                     yield reply.usage_of_frame(frame)
                     if not usage_asked:
@@ -91,15 +88,12 @@ class ModelServer(LLMServer):
         try:
             async for item in getattr(self.engine, _ENGINE_METHODS[call.task])(request, info):
                 if isinstance(item, ErrorResponse):
-                    raise Refused(_refusal(item.error, request))
+                    raise _refused(item.error.model_dump(), request, call)
                 yield item
         except Refused:
             raise
         except Exception as error:
-            refusal = _refusal(create_error_response(error).error, request)
-            if refusal.reason is Reason.FAILED:
-                logger.exception("Engine failed", extra={"task": call.task.value})
-            raise Refused(refusal) from error
+            raise _refused(create_error_response(error).error.model_dump(), request, call) from error
 
 
 def _ask_for_usage(request: ChatCompletionRequest | CompletionRequest) -> None:
@@ -107,12 +101,17 @@ def _ask_for_usage(request: ChatCompletionRequest | CompletionRequest) -> None:
     request.stream_options = StreamOptions(**{**asked, "include_usage": True})
 
 
-def _refusal(error: Any, request: EngineRequest) -> Refusal:
-    code = int(error.code)
+def _refused(error: dict[str, Any], request: EngineRequest, call: Call) -> Refused:
+    """The engine's error, in the form of vLLM's error body, as what the caller is told."""
+    code = int(error["code"])
     if code == 503:
         reason = Reason.OVERLOADED
     elif code < 500 or code == 501:
         reason = Reason.INVALID
     else:
         reason = Reason.FAILED
-    return complaint(reason, error.message, error.param, type(request))
+        # Here, where the exception is still at hand: the ingress tells the client the request id only.
+        logger.error(
+            "Engine failed", extra={"task": call.task.value, "engine_error": error["message"]}, exc_info=True
+        )
+    return Refused(complaint(reason, error["message"], error.get("param"), type(request)))

@@ -25,23 +25,20 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-__all__ = ["PTH_NAME", "TorchvisionFinder", "arm", "declare_operators", "install", "is_needed"]
+__all__ = ["PTH_NAME", "TorchvisionFinder", "arm", "declare_operators", "install", "is_needed", "start"]
 
 PTH_NAME = "qwen_serve_torchvision.pth"
 """Sorts after setuptools' `__editable__*.pth`, which makes `deployments` importable."""
 
 _PTH_LINE = (
-    r'import sys; exec("try:\n from deployments.torchvision_cpu import arm\nexcept ImportError: pass'
-    # The module is dropped again so that `python -m` on it does not warn that it was imported before.
-    r'\nelse: arm(); del sys.modules[arm.__module__]")'
+    r'import sys; exec("try:\n from deployments.torchvision_cpu import start'
+    r'\nexcept ImportError: pass\nelse: start()")'
     "\n"
 )
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_kept_alive: list[object] = []
-"""torch drops the schemas of a `Library` that is garbage collected."""
 
 
 class TorchvisionFinder:
@@ -61,13 +58,22 @@ class TorchvisionFinder:
         return None
 
 
+def start() -> None:
+    """Do what the `.pth` line is for: arm, and leave no trace of this module's import.
+
+    Without that, `python -m deployments.torchvision_cpu` would warn that it had been imported before.
+    """
+    arm()
+    package, _, name = __name__.rpartition(".")
+    del sys.modules[__name__]
+    delattr(sys.modules[package], name)
+
+
 def arm() -> None:
-    """Put the finder in front, once; called by the `.pth` line at the start of every interpreter."""
-    if "torchvision" not in sys.modules and not any(
-        # By name: the module may have been imported twice (see the `.pth` line).
-        type(finder).__name__ == TorchvisionFinder.__name__
-        for finder in sys.meta_path
-    ):
+    """Put the finder in front of the import system, once."""
+    # By name: after `start`, a finder of another copy of this module may be there.
+    armed = any(type(finder).__name__ == TorchvisionFinder.__name__ for finder in sys.meta_path)
+    if "torchvision" not in sys.modules and not armed:
         sys.meta_path.insert(0, TorchvisionFinder())
 
 
@@ -86,7 +92,9 @@ def declare_operators() -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
         library.define(schema)  # type: ignore[no-untyped-call]
-    _kept_alive.append(library)
+    # torch drops the schemas of a `Library` that is garbage collected, and this module itself may be
+    # (see the `.pth` line): torch keeps it.
+    torch.library._qwen_serve_torchvision = library  # type: ignore[attr-defined]
 
 
 def install(site_packages: Path | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""``serve_config.yaml``: Ray Serve's schema around our own arguments, read and checked before anything starts."""
+"""``serve_config.yaml``: Ray Serve's schema around our own arguments, checked before anything starts."""
 
 from __future__ import annotations
 

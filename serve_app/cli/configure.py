@@ -10,7 +10,8 @@ import typer
 import yaml
 
 from deployments import catalog
-from deployments.checkpoint import CheckpointError, read_architecture
+from deployments.checkpoint import CheckpointError, local_folder, read_architecture
+from deployments.checks import kinds_of
 from deployments.config import ModelKind
 from serve_app.cli.console import fail
 from serve_app.serve_file import IMPORT_PATH, ServeFileError, load
@@ -60,20 +61,21 @@ def configure(model: str, base: Path, out: Path) -> Path:
 
 
 def _entry(model: str) -> dict[str, Any]:
-    folder = Path(model)
     entry = catalog.find(model)
-    if folder.exists():
+    model_id = source = model
+    kind, context = ModelKind.TEXT, _CPU_CONTEXT_TOKENS
+    if entry is not None:
+        kind, context = entry.kind, entry.context_tokens
+    if (folder := local_folder(model)) is not None:
         architecture = read_architecture(folder)
-        kind, context = architecture.kind, architecture.max_position_embeddings
+        context = architecture.max_position_embeddings
         model_id, source = folder.resolve().name, str(folder.resolve())
-    else:
-        kind = entry.kind if entry else ModelKind.TEXT
-        context = entry.context_tokens if entry else _CPU_CONTEXT_TOKENS
-        model_id = source = model
+        if entry is None:
+            kind = kinds_of(architecture.name, architecture)[0]
     return {
         "id": model_id,
         "source": source,
-        "kind": (entry.kind if entry else kind).value,
+        "kind": kind.value,
         "dtype": "bfloat16" if kind.generates else "auto",
         "max_model_len": min(context, _CPU_CONTEXT_TOKENS),
         "cpu_threads": max(1, (os.cpu_count() or 1) - 1),

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from deployments.call import Usage
 from deployments.reply import (
     ReplyFormat,
+    error_of_frame,
     is_error_frame,
     is_usage_frame,
-    refusal_of_frame,
     rerank,
     usage_of,
     usage_of_frame,
@@ -66,7 +66,7 @@ def test_error_frame_is_told_from_a_frame_that_quotes_one() -> None:
     quoting = frame(choices=[{"delta": {"content": 'data: {"error"'}}]).encode()
 
     assert is_error_frame(error)
-    assert refusal_of_frame(error).message == "boom"
+    assert error_of_frame(error)["message"] == "boom"
     assert not is_error_frame(quoting)
 
 
