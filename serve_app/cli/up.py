@@ -15,6 +15,7 @@ from cluster.local.launch import Plan, launch
 from cluster.local.progress import Progress
 from cluster.local.serve_file import ServeFile
 from deployments.checkpoint import CheckpointError
+from serve_app import proxy
 from serve_app.auth import secret
 from serve_app.cli.configure import configure
 from serve_app.cli.console import errors, fail, warn
@@ -57,7 +58,8 @@ def up(
         file = launch_file.read(path)
         if port is not None and port != file.port:
             file = file.with_port(port, state / "serve_config.yaml")
-        launch(Plan(file, state, timeout, lambda: _greeting(file, auth)), progress)
+        steering = {proxy.IMPORT_PATH_VARIABLE: proxy.IMPORT_PATH}
+        launch(Plan(file, state, timeout, lambda: _greeting(file, auth), steering), progress)
     except (ServeFileError, CheckpointError, secret.SecretError) as error:
         progress.say("")
         fail(str(error))

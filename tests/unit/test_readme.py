@@ -1,0 +1,41 @@
+"""What the READMEs say about the configuration and the repository is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.config_table import rows, table
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = ["README.md", "README.zh-CN.md"]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_table_of_the_configuration_is_the_printed_one() -> None:
+    assert table() in text_of("README.md")
+
+
+def test_chinese_table_has_every_key_with_its_default() -> None:
+    told = dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", text_of("README.zh-CN.md"), re.MULTILINE))
+    assert {key: told.get(key) for key, _, _ in rows()} == {
+        key: "必填" if default == "required" else default for key, default, _ in rows()
+    }
+    assert len(told) == len(list(rows()))
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_within_the_repository_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text_of(name)):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_commands_of_make_exist(name: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", text_of(name))) <= targets
