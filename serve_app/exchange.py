@@ -182,6 +182,9 @@ class Exchange:
             yield _failed(self._timeout(), seen)
         except ApiError as error:
             yield _failed(error, seen)
+        except (GeneratorExit, asyncio.CancelledError):
+            seen.error = observation.CLIENT_GONE
+            raise
         finally:
             await rest.aclose()
         yield _DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -9,6 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from ray.exceptions import TaskCancelledError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +23,8 @@ logger = logging.getLogger("ray.serve")
 SCOPE_KEY: Final = "qwen_serve.observation"
 CLIENT_CLOSED: Final = 499
 """nginx's status for a client that went away before its answer; seen in logs and metrics only."""
+CLIENT_GONE: Final = "client_gone"
+"""Error code of a request whose client went away; seen in the log only."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -104,8 +108,12 @@ class Observe:
 
         try:
             await self._app(scope, receive, observed_send)
-        except ClientDisconnect:
-            seen.status = seen.status or CLIENT_CLOSED
+        except (ClientDisconnect, TaskCancelledError):
+            # Serve cancels the request of a client that has gone; what waits on it sees Ray's exception.
+            seen.error = CLIENT_GONE
+        except asyncio.CancelledError:
+            seen.error = CLIENT_GONE
+            raise
         except ApiError as error:
             await self._answer(error, seen, scope, receive, observed_send)
         except Exception:

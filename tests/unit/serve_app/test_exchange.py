@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message
 
 from deployments.call import Answer, Reason, Refusal, Task, Usage
 from serve_app.errors import ModelUnavailable
+from serve_app.observation import CLIENT_GONE
 from tests.unit.serve_app.conftest import KeptRecords, ScriptedUpstream
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -167,3 +170,36 @@ async def test_answer_of_an_embedding_model_is_passed_on(
 
     assert response.content == b'{"data":[]}'
     assert upstream.calls[0].task is Task.EMBEDDING
+
+
+async def test_client_that_goes_away_in_mid_stream_ends_the_call_and_is_recorded_so(
+    app: ASGIApp, token: str, upstream: ScriptedUpstream, records: KeptRecords
+) -> None:
+    upstream.items = [FRAME, None]
+    gone = asyncio.Event()
+    body = json.dumps({**CHAT, "stream": True}).encode()
+    messages = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            gone.set()
+
+    headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "headers": headers,
+        "query_string": b"",
+    }
+    await app(scope, receive, send)
+
+    assert upstream.closed == 1
+    assert (records.seen[0].status, records.seen[0].error) == (200, CLIENT_GONE)

@@ -87,7 +87,8 @@ def test_configure_reads_the_kind_of_a_folder(config: Path, tmp_path: Path) -> N
     folder.mkdir()
     (folder / "config.json").write_text(
         '{"architectures": ["Qwen2ForCausalLM"], "hidden_size": 64, "intermediate_size": 128,'
-        ' "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 512, "max_position_embeddings": 256}',
+        ' "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 512,'
+        ' "max_position_embeddings": 256}',
         encoding="utf-8",
     )
     code, output = run("configure", str(folder), "--out", "one.yaml")
