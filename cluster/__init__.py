@@ -1,0 +1,1 @@
+"""Where it runs: from one machine to a cluster."""

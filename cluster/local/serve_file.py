@@ -1,0 +1,113 @@
+"""What the launcher reads of a Serve configuration file; `qwen-serve check` and Ray validate the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.local.failure import LaunchFailed
+
+_DEFAULT_HOST = "127.0.0.1"
+_DEFAULT_PORT = 8000
+_ANY_ADDRESS = {"0.0.0.0", "::", ""}  # noqa: S104  (compared, not bound)
+_LOCAL_ROOTS = {"", ".", "..", "~", "models"}
+"""First parts of a source that can only be a folder; `models` is where the demonstration models lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of the configuration, as far as a launcher cares.
+
+    Attributes:
+        id: The name that clients ask for.
+        kind: text, vision-language, embedding or reranker.
+        source: A folder, or the id of a model on the hub.
+    """
+
+    id: str
+    kind: str
+    source: str
+
+    @property
+    def folder(self) -> Path | None:
+        """The checkpoint's folder; None for a model on the hub."""
+        path = Path(self.source).expanduser()
+        return path if path.is_dir() or self.source.split("/")[0] in _LOCAL_ROOTS else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFile:
+    """A Serve configuration file.
+
+    Attributes:
+        path: Where it lies.
+        host: The address that HTTP is bound to.
+        port: The port that HTTP is bound to.
+        models: In the file's order.
+    """
+
+    path: Path
+    host: str
+    port: int
+    models: tuple[ServedModel, ...]
+
+    @property
+    def base_url(self) -> str:
+        """Where clients on this machine reach the application, without a path."""
+        host = _DEFAULT_HOST if self.host in _ANY_ADDRESS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether a model has to come from the hub."""
+        return any(model.folder is None for model in self.models)
+
+    def with_port(self, port: int, target: Path) -> ServeFile:
+        """The same configuration on another port, written to a file of its own."""
+        document = _load(self.path)
+        document["http_options"] = {**(document.get("http_options") or {}), "port": port}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        target.write_text(f"# Made from {self.path} by `qwen-serve up`.\n{text}", encoding="utf-8")
+        return read(target)
+
+
+def read(path: Path) -> ServeFile:
+    """Read a Serve configuration file.
+
+    Raises:
+        LaunchFailed: There is no such file, or it is not of that kind.
+    """
+    document = _load(path)
+    http = document.get("http_options") or {}
+    try:
+        arguments = [application.get("args") or {} for application in document["applications"]]
+        models = tuple(
+            ServedModel(str(model["id"]), str(model["kind"]), str(model["source"]))
+            for argument in arguments
+            for model in argument.get("models", ())
+        )
+        return ServeFile(
+            path, str(http.get("host", _DEFAULT_HOST)), int(http.get("port", _DEFAULT_PORT)), models
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise LaunchFailed(
+            f"{path} is not a configuration of this application; `qwen-serve check {path}` says where"
+        ) from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LaunchFailed(f"cannot read the configuration {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        raise LaunchFailed(f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(document, dict):
+        raise LaunchFailed(f"{path} is not a Serve configuration: it has no `applications`")
+    return document
