@@ -47,6 +47,6 @@ test: setup demo lint ## everything: lint, then all tests
 lock: ## make the locks in requirements/ again
 	@$(PYTHON) -m scripts.lock
 
-clean: ## remove .venv, the demonstration models, logs and caches
+clean: ## remove .venv, the demonstration models, logs and caches; the signing secret stays
 	@test ! -x $(BIN)/qwen-serve || $(BIN)/qwen-serve stop
-	rm -rf .venv models/demo-* .qwen-serve build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv models/demo-* .qwen-serve/logs build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -126,7 +126,11 @@ def environment(model: ModelConfig) -> dict[str, str]:
     """Environment variables of the replica and its engine."""
     if model.accelerator is not None:
         return {}
+    # The engine's sampler compiles parts of itself on first use, eager or not, and dies of it where there
+    # is no C++ compiler; a first request with `logprobs` would wait 20 s for it where there is one.
+    eager = {"TORCH_COMPILE_DISABLE": "1"} if model.engine_kwargs.get("enforce_eager") else {}
     return {
+        **eager,
         # Several engines share the cores: vLLM's own binding would put all of them on core 0.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(model.cpu_threads),

@@ -7,6 +7,7 @@ checkpoint's ``config.json`` or the catalogue tells the model's shape.
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -162,6 +163,11 @@ def _cpu(model: ModelConfig, flags: frozenset[str]) -> Iterator[Problem]:
     if model.quantization == "gptq-int4" and flags and "avx512f" not in flags:
         message = "vLLM's INT4 kernel for CPUs needs AVX-512, which this CPU lacks; serve it unquantized here"
         yield Problem("quantization", message, "warning")
+    if not model.engine_kwargs.get("enforce_eager") and not (shutil.which("c++") or shutil.which("g++")):
+        message = (
+            "an engine on the CPU compiles the model unless it is true, and there is no C++ compiler here"
+        )
+        yield Problem("engine_kwargs.enforce_eager", f"{message}; set it, or install g++", "warning")
 
 
 def _kind(model: ModelConfig, architecture: Architecture, entry: catalog.Entry | None) -> Iterator[Problem]:

@@ -82,3 +82,8 @@ def test_replicas_and_queues_reach_serve() -> None:
     assert options["graceful_shutdown_timeout_s"] == 42
     assert options["autoscaling_config"]["min_replicas"] == 2
     assert options["autoscaling_config"]["max_replicas"] == 5
+
+
+def test_eager_engine_on_the_cpu_compiles_nothing() -> None:
+    assert environment(model(engine_kwargs={"enforce_eager": True}))["TORCH_COMPILE_DISABLE"] == "1"
+    assert "TORCH_COMPILE_DISABLE" not in environment(model())
