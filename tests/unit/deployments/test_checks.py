@@ -380,7 +380,7 @@ def test_alias_of_the_public_cloud_for_another_kind_is_a_warning() -> None:
 def test_missing_compiler_is_warned_of_where_the_engine_would_need_it(
     monkeypatch: pytest.MonkeyPatch, eager: bool, compiler: str | None, warned: bool
 ) -> None:
-    monkeypatch.setattr("deployments.checks.shutil.which", lambda name: compiler)
+    monkeypatch.setattr("deployments.checks.shutil.which", lambda _: compiler)
     given = {"id": "m", "source": "Qwen/Qwen2.5-0.5B-Instruct", "kind": "text"}
     config = ModelConfig.model_validate({**given, "engine_kwargs": {"enforce_eager": eager}})
     paths = [problem.path for problem in problems(config, {})]
