@@ -5,6 +5,7 @@ Built on ``ray.serve.llm``, which is imported only when a deployment is built (i
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _ACCELERATOR_SHARE = 0.001
 """Ray's own convention for asking for a GPU type without using it up."""
 
+
+_SIMULATED_CPU = 0.001
+"""A placement group must ask for something; hundreds of simulated replicas fit one machine."""
 
 _NO_DOMAIN = "images-are-inlined.invalid"
 """A name that cannot exist (RFC 2606); vLLM takes an empty list for no restriction."""
@@ -47,7 +51,17 @@ def build_model(model: ModelConfig) -> DeploymentHandle[Any]:
         callback_config={"callback_class": LocalSource},
         log_engine_metrics=True,
     )
-    return build_llm_deployment(config, deployment_cls=ModelServer)
+    return build_llm_deployment(config, deployment_cls=ModelServer, bind_kwargs=engine_options(model))
+
+
+def engine_options(model: ModelConfig) -> dict[str, Any]:
+    """The engine's class where it is not the server's own, as arguments of the server."""
+    if model.simulation is None:
+        return {}
+    from deployments.simulated.engine import SimulatedEngine
+
+    engine = partial(SimulatedEngine, simulation=model.simulation, max_model_len=model.max_model_len)
+    return {"engine_cls": engine}
 
 
 def _source(model: ModelConfig) -> str:
@@ -57,7 +71,12 @@ def _source(model: ModelConfig) -> str:
 
 
 def engine_kwargs(model: ModelConfig) -> dict[str, Any]:
-    """Arguments of vLLM's engine, with the catalogue's defaults where the model says nothing."""
+    """Arguments of vLLM's engine, with the catalogue's defaults where the model says nothing.
+
+    A simulated engine takes none.
+    """
+    if model.simulation is not None:
+        return {}
     entry = catalog.find(model.source)
     arguments: dict[str, Any] = {
         "tensor_parallel_size": model.tensor_parallel_size,
@@ -101,6 +120,8 @@ def bundles(model: ModelConfig) -> list[dict[str, float]]:
     ``LLMConfig.accelerator_type`` is not used for it: it turns A10 into A10G, while Ray labels the
     machines of an A10 as A10.
     """
+    if model.accelerator is None and model.simulation is not None:
+        return [{"CPU": _SIMULATED_CPU}]
     if model.accelerator is None:
         return [{"CPU": 1.0} for _ in range(model.tensor_parallel_size)]
     bundle = {"GPU": 1.0, f"accelerator_type:{model.accelerator}": _ACCELERATOR_SHARE}
@@ -110,7 +131,10 @@ def bundles(model: ModelConfig) -> list[dict[str, float]]:
 def deployment_options(model: ModelConfig) -> dict[str, Any]:
     """Serve's options: replicas, queues, draining."""
     scale = model.autoscale
+    # Serve would add a whole CPU for the replica to its bundle.
+    simulated = {"ray_actor_options": {"num_cpus": 0}} if model.simulation is not None else {}
     return {
+        **simulated,
         "max_ongoing_requests": scale.max_ongoing_requests,
         "max_queued_requests": scale.max_queued_requests,
         "graceful_shutdown_timeout_s": model.graceful_shutdown_timeout_s,

@@ -15,7 +15,7 @@ from typing import Literal
 from deployments import catalog, fit, split
 from deployments.architecture import Architecture
 from deployments.checkpoint import CheckpointError, local_folder, read_architecture
-from deployments.config import AcceleratorConfig, ModelConfig, ModelKind
+from deployments.config import AcceleratorConfig, ModelConfig, ModelKind, SimulationConfig
 from deployments.problem import Problem
 
 __all__ = ["RETIRED_ARCHITECTURES", "Problem", "alias_problems", "kinds_of", "problems", "this_cpu_flags"]
@@ -40,6 +40,8 @@ def problems(
         accelerators: The cluster's GPU machines, by accelerator type.
         cpu_flags: Abilities of the CPU that an engine without a GPU will run on; default: this machine's.
     """
+    if model.simulation is not None:
+        return [*_placement(model, accelerators), *_simulation(model, model.simulation)]
     entry = catalog.find(model.source)
     flags = this_cpu_flags() if cpu_flags is None else cpu_flags
     found = [*_placement(model, accelerators), *_cpu(model, flags), *_combinations(model)]
@@ -136,6 +138,18 @@ def _placement(model: ModelConfig, accelerators: Mapping[str, AcceleratorConfig]
             f"{model.accelerator} machine, and a replica stays on one machine; use at most "
             f"{accelerator.gpus_per_node}",
         )
+
+
+def _simulation(model: ModelConfig, simulation: SimulationConfig) -> Iterator[Problem]:
+    """No checkpoint, no kernel and no CPU to check: only what the simulated engine itself needs."""
+    if model.max_model_len and model.max_model_len > simulation.kv_cache_tokens:
+        yield Problem(
+            "simulation.kv_cache_tokens",
+            f"{simulation.kv_cache_tokens} holds no request of max_model_len {model.max_model_len}; "
+            "raise it, or lower max_model_len",
+        )
+    message = "the engine is simulated: for load tests only, its answers mean nothing"
+    yield Problem("simulation", message, "warning")
 
 
 def _combinations(model: ModelConfig) -> Iterator[Problem]:

@@ -13,6 +13,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     StringConstraints,
@@ -100,6 +102,56 @@ class AcceleratorConfig(FrozenConfig):
     memory_gib: PositiveFloat = Field(..., description="Memory of one GPU, GiB.")
 
 
+class SimulatedFaults(FrozenConfig):
+    """How a simulated engine fails, for tests of what is around it."""
+
+    fail_at_start: bool = Field(False, description="The simulated engine does not start.")
+    fail_after_tokens: NonNegativeInt | None = Field(
+        None, description="A request ends with an error after so many tokens of its answer."
+    )
+    fail_every_requests: PositiveInt = Field(
+        1, description="Only the last of so many requests ends with that error; 1: each."
+    )
+    hang_after_tokens: PositiveInt | None = Field(
+        None, description="The engine makes no more tokens after so many, and still says it is healthy."
+    )
+    die_after_tokens: PositiveInt | None = Field(
+        None, description="The engine dies after so many tokens: requests fail, health checks too."
+    )
+
+
+class SimulationConfig(FrozenConfig):
+    """A simulated engine in place of a real one, for load and scale tests."""
+
+    step_s: NonNegativeFloat = Field(
+        0, description="A step of the engine, one token for each running request, seconds; 0: unpaced."
+    )
+    step_per_request_s: NonNegativeFloat = Field(
+        0, description="What each running request adds to a step, seconds."
+    )
+    prefill_per_token_s: NonNegativeFloat = Field(
+        0, description="What each prompt token adds to the step that takes its request in, seconds."
+    )
+    max_num_seqs: PositiveInt = Field(256, description="Answers that a step works on at most; others wait.")
+    max_num_queued_reqs: PositiveInt | None = Field(
+        None, description="Answers running and waiting at most; more are refused with 503."
+    )
+    kv_cache_tokens: PositiveInt = Field(
+        1_048_576, description="Size of the simulated KV cache; a request waits until it fits."
+    )
+    default_output_tokens: PositiveInt = Field(
+        128, description="Length of a chat answer where the request sets no maximum."
+    )
+    token_texts: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        (" lorem", " ipsum", " dolor", " sit", " amet"),
+        min_length=1,
+        description="What tokens read; an answer draws from them.",
+    )
+    embedding_dimensions: PositiveInt = Field(384, description="Length of simulated embeddings.")
+    seed: int = Field(0, description="With the same seed, the same request gets the same answer.")
+    faults: SimulatedFaults = Field(default_factory=SimulatedFaults, description="How the engine fails.")
+
+
 class ModelConfig(FrozenConfig):
     """One model: where it comes from, what it does, and how its engine runs."""
 
@@ -149,6 +201,9 @@ class ModelConfig(FrozenConfig):
     )
     engine_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Further arguments of vLLM's engine, passed as they are."
+    )
+    simulation: SimulationConfig | None = Field(
+        None, description="Simulate the engine, for load tests; default: the real engine."
     )
 
     @model_validator(mode="after")

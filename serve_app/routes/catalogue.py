@@ -32,7 +32,7 @@ def routes(exchange: Exchange, models: ModelTable) -> list[Route]:
 
 
 def _card(model: NamedModel, created: int) -> dict[str, Any]:
-    return {
+    card = {
         "id": model.name,
         "object": "model",
         "created": created,
@@ -41,3 +41,5 @@ def _card(model: NamedModel, created: int) -> dict[str, Any]:
         "kind": model.config.kind.value,
         "max_model_len": model.config.max_model_len,
     }
+    # A key that real models do not have: nobody can take a simulated one for real.
+    return card if model.config.simulation is None else {**card, "simulated": True}

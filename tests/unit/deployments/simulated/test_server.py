@@ -1,0 +1,129 @@
+"""The model's replica with a simulated engine in it, as Ray starts it, without Ray."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ray.serve.llm import LLMConfig, ModelLoadingConfig
+
+from deployments import build, reply
+from deployments.call import Answer, Call, Reason, Refusal, Task, Usage
+from deployments.checks import problems
+from deployments.config import AcceleratorConfig, ModelConfig
+from deployments.request import parse
+from deployments.server import ModelServer
+
+pytestmark = [
+    # vLLM reads the field too.
+    pytest.mark.filterwarnings("ignore:max_tokens is deprecated:DeprecationWarning"),
+    # Ray's server has a destructor that nothing can await.
+    pytest.mark.filterwarnings("ignore:coroutine 'LLMServer.__del__':RuntimeWarning"),
+]
+
+
+def model(**fields: Any) -> ModelConfig:
+    given = {"id": "sim", "source": "simulated", "kind": "text", "simulation": {}} | fields
+    return ModelConfig.model_validate(given)
+
+
+async def server(config: ModelConfig) -> ModelServer:
+    llm_config = LLMConfig(
+        model_loading_config=ModelLoadingConfig(model_id=config.id), accelerator_config={"kind": "cpu"}
+    )
+    made: ModelServer = ModelServer.sync_init(llm_config, **build.engine_options(config))
+    made.engine = made._engine_cls(llm_config)
+    await made.engine.start()
+    return made
+
+
+def call(task: Task = Task.CHAT, **body: Any) -> Call:
+    return Call(task, body, "asked", "r1")
+
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+async def test_answers_and_refuses_through_the_replica() -> None:
+    replica = await server(model(max_model_len=64))
+    answer = await replica.answer(call(messages=MESSAGES, max_tokens=3))
+    assert isinstance(answer, Answer)
+    assert answer.usage == Usage(12, 3)
+    body = json.loads(answer.body)
+    assert (body["id"], body["model"]) == ("chatcmpl-r1", "asked")
+    assert len(body["choices"][0]["message"]["content"].split()) == 3
+    refusal = await replica.answer(call(messages=MESSAGES, max_tokens=64))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.CONTEXT_LENGTH
+    await replica.engine.shutdown()
+
+
+async def test_full_engine_is_overloaded() -> None:
+    replica = await server(model(simulation={"max_num_queued_reqs": 1}))
+    refusal = await replica.answer(call(messages=MESSAGES, n=2))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.OVERLOADED
+    await replica.engine.shutdown()
+
+
+async def test_replica_can_read_the_frames() -> None:
+    replica = await server(model(simulation={"faults": {"fail_after_tokens": 3, "fail_every_requests": 2}}))
+    asked = call(messages=MESSAGES, max_tokens=5, stream=True, stream_options={"include_usage": True})
+    form = reply.ReplyFormat("sim", "asked")
+
+    async def frames() -> list[bytes]:
+        return [form.frame(text) async for text in replica.engine.chat(parse(asked, "sim"))]
+
+    whole, broken = await frames(), await frames()
+    assert whole[-1] == broken[-1] == reply.DONE
+    assert [reply.is_usage_frame(frame) for frame in whole] == [False] * 6 + [True, False]
+    assert reply.usage_of_frame(whole[-2]) == Usage(12, 5)
+    assert all(b'"model":"asked"' in frame for frame in whole[:-1])
+    assert [reply.is_error_frame(frame) for frame in broken] == [False] * 4 + [True, False]
+    assert reply.error_of_frame(broken[-2])["code"] == 500
+    await replica.engine.shutdown()
+
+
+async def test_reranks_and_embeds_through_the_replica() -> None:
+    replica = await server(model())
+    ranked = await replica.answer(call(Task.RERANK, query="q", documents=["a", "b", "c"], top_n=2))
+    embedded = await replica.answer(call(Task.EMBEDDING, input=["a", "b"]))
+    assert isinstance(ranked, Answer)
+    assert isinstance(embedded, Answer)
+    scores = [result["relevance_score"] for result in json.loads(ranked.body)["results"]]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    assert len(json.loads(embedded.body)["data"][1]["embedding"]) == 384
+    await replica.engine.shutdown()
+
+
+def test_real_models_keep_the_servers_own_engine() -> None:
+    assert build.engine_options(model(simulation=None)) == {}
+
+
+def test_simulated_model_takes_no_engine_arguments_and_next_to_no_cpu() -> None:
+    simulated = model(tensor_parallel_size=4, engine_kwargs={"max_num_seqs": 3})
+    assert build.engine_kwargs(simulated) == {}
+    assert build.bundles(simulated) == [{"CPU": 0.001}]
+    assert build.deployment_options(simulated)["ray_actor_options"] == {"num_cpus": 0}
+    assert "ray_actor_options" not in build.deployment_options(model(simulation=None))
+
+
+def test_simulated_model_on_gpus_takes_the_places_of_a_real_one() -> None:
+    simulated = model(accelerator="A10", tensor_parallel_size=2)
+    assert build.bundles(simulated) == [{"GPU": 1.0, "accelerator_type:A10": 0.001}] * 2
+    found = problems(simulated, {"A10": AcceleratorConfig(gpus_per_node=1, memory_gib=24)})
+    assert [problem.path for problem in found if problem.severity == "error"] == ["tensor_parallel_size"]
+
+
+def test_simulated_model_needs_no_checkpoint_and_warns() -> None:
+    [warning] = problems(model(source="models/there-is-none"), {}, cpu_flags=frozenset())
+    assert (warning.path, warning.severity) == ("simulation", "warning")
+
+
+def test_context_that_the_kv_cache_cannot_hold_is_refused() -> None:
+    found = problems(model(max_model_len=100, simulation={"kv_cache_tokens": 99}), {})
+    assert [problem.path for problem in found if problem.severity == "error"] == [
+        "simulation.kv_cache_tokens"
+    ]
