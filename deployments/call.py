@@ -78,8 +78,23 @@ class Refusal:
     param: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """What the unary call of a stream returns, once its frames are on their way over the token channel.
+
+    Attributes:
+        frames: How many there were.
+        usage: Tokens, as far as the engine has told.
+        refusal: Why the stream ends early, or never begins.
+    """
+
+    frames: int
+    usage: Usage
+    refusal: Refusal | None = None
+
+
 Frame = bytes
-"""One server-sent event, ``data: {...}\\n\\n``, ready to send."""
+"""Server-sent events, ``data: {...}\\n\\n``, ready to send."""
 
 StreamItem = Frame | Usage | Refusal
-"""What a stream yields: frames; one Refusal in place of the first frame; the Usage at its end."""
+"""What a stream yields: frames, then either the Usage or the Refusal that ends it."""

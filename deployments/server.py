@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -17,7 +18,8 @@ from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
 
 from deployments import reply
-from deployments.call import Answer, Call, Reason, Refusal, StreamItem, Task
+from deployments.call import Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
+from deployments.channel import Address, ChannelError, Outboxes
 from deployments.engine import Engine
 from deployments.request import EngineRequest, Refused, complaint, parse
 
@@ -35,10 +37,12 @@ _ENGINE_METHODS = {
 class ModelServer(LLMServer):
     """One replica of one model.
 
-    The ingress calls ``answer`` or ``stream``. Whatever is wrong with a call comes back as a
+    The ingress calls ``answer`` or, for a stream, ``relay``. Whatever is wrong with a call comes back as a
     ``Refusal``, never as an exception: an exception across Ray would be logged with its traceback on
     both sides, for what a client can provoke at will.
     """
+
+    _outboxes: Outboxes | None = None
 
     def _get_default_engine_class(self) -> type[Engine]:
         return Engine
@@ -56,7 +60,30 @@ class ModelServer(LLMServer):
         form = reply.ReplyFormat(self._llm_config.model_id, call.model)
         return Answer(form.body(result), reply.usage_of(result.usage))
 
-    async def stream(self, call: Call) -> AsyncGenerator[StreamItem, None]:
+    async def relay(self, call: Call, address: Address) -> StreamEnd:
+        """Run a call and send its frames over the token channel; returns when the last one is written.
+
+        Open as long as the generation runs, so that Serve counts, drains and cancels it as one request.
+        """
+        if self._outboxes is None:
+            self._outboxes = Outboxes()
+        usage, refusal = Usage(), None
+        with self._outboxes.open(address) as writer:
+            try:
+                async with aclosing(self._stream(call)) as items:
+                    async for item in items:
+                        if isinstance(item, bytes):
+                            writer.write(item)
+                        elif isinstance(item, Usage):
+                            usage = item
+                        else:
+                            refusal = item
+            except ChannelError as error:
+                logger.warning("Stream given up", extra={"task": call.task.value, "why": str(error)})
+                refusal = Refusal(Reason.FAILED, str(error))
+            return StreamEnd(writer.sent, usage, refusal)
+
+    async def _stream(self, call: Call) -> AsyncGenerator[StreamItem, None]:
         """Run a call and yield its frames as the engine makes them.
 
         The engine is always asked for the usage, since the ingress accounts for it; the client sees

@@ -36,8 +36,17 @@ class IngressConfig(FrozenConfig):
     )
     max_choices: PositiveInt = Field(16, description="Largest `n`: answers to one prompt.")
     max_inputs: PositiveInt = Field(2048, description="Texts in one embeddings, rerank or score request.")
+    stream_buffer_bytes: PositiveInt = Field(
+        1024 * 1024, description="What may wait for a client that reads its stream slowly, bytes per stream."
+    )
     request_timeout_s: PositiveFloat = Field(
         600, description="A request that takes longer is ended with 504, seconds."
+    )
+    first_token_timeout_s: PositiveFloat = Field(
+        300, description="A stream whose first token takes longer is ended with 504, seconds."
+    )
+    idle_timeout_s: PositiveFloat = Field(
+        60, description="A stream that pauses longer between two tokens is ended, seconds."
     )
 
 
@@ -54,6 +63,9 @@ class AppConfig(FrozenConfig):
     auth: AuthConfig = Field(..., description="Bearer tokens.")
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
+    allow_simulated_models: bool = Field(
+        False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -66,4 +78,14 @@ class AppConfig(FrozenConfig):
                 raise ValueError(f"aliases.{alias}: a model has that id already")
             if target not in ids:
                 raise ValueError(f"aliases.{alias}: there is no model {target!r}; one of {', '.join(ids)}")
+        return self
+
+    @model_validator(mode="after")
+    def _simulation_is_meant(self) -> Self:
+        simulated = [model.id for model in self.models if model.simulation is not None]
+        if simulated and not self.allow_simulated_models:
+            raise ValueError(
+                f"models: {', '.join(simulated)} would be simulated, and the answers mean nothing; "
+                "for a load test set allow_simulated_models: true, otherwise remove simulation"
+            )
         return self

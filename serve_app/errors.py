@@ -14,6 +14,8 @@
     ├── UnsupportedMediaType      415  unsupported_media_type
     ├── Overloaded                503  overloaded
     ├── ModelUnavailable          503  model_unavailable
+    ├── StreamBroken              503  stream_broken
+    ├── SlowReader                408  slow_reader
     ├── EngineTimeout             504  timeout
     └── InternalError             500  internal_error
 
@@ -159,6 +161,22 @@ class ModelUnavailable(ApiError):
     status_code = 503
     type = "server_error"
     code = "model_unavailable"
+
+
+class StreamBroken(ApiError):
+    """Frames of a stream were lost on their way; what the client has is not the whole answer."""
+
+    status_code = 503
+    type = "server_error"
+    code = "stream_broken"
+
+
+class SlowReader(ApiError):
+    """The client reads its stream more slowly than the model writes, for too long."""
+
+    status_code = 408
+    type = "invalid_request_error"
+    code = "slow_reader"
 
 
 class EngineTimeout(ApiError):

@@ -149,7 +149,8 @@ class Exchange:
     async def _begin_stream(self, call: Call, model_id: str, seen: Observation, deadline: float) -> Response:
         items = self._upstream.stream(model_id, call)
         try:
-            first = await anext(items)
+            async with self._bound_to(self._config.first_token_timeout_s, deadline):
+                first = await anext(items)
             if isinstance(first, Refusal):
                 raise _error(first, seen)
         except BaseException:
@@ -176,7 +177,7 @@ class Exchange:
                     seen.usage = item
                 else:
                     raise _error(item, seen)
-                async with asyncio.timeout_at(deadline):
+                async with self._bound_to(self._config.idle_timeout_s, deadline):
                     item = await anext(rest, None)
         except TimeoutError:
             yield _failed(self._timeout(), seen)
@@ -189,10 +190,13 @@ class Exchange:
             await rest.aclose()
         yield _DONE
 
-    def _timeout(self) -> EngineTimeout:
-        return EngineTimeout(
-            f"No complete answer within {self._config.request_timeout_s:g} s; ask for fewer tokens."
-        )
+    @staticmethod
+    def _bound_to(timeout_s: float, deadline: float) -> asyncio.Timeout:
+        return asyncio.timeout_at(min(asyncio.get_running_loop().time() + timeout_s, deadline))
+
+    @staticmethod
+    def _timeout() -> EngineTimeout:
+        return EngineTimeout("The engine did not answer in time; ask for fewer tokens, or try again later.")
 
 
 def _failed(error: ApiError, seen: Observation) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
@@ -49,7 +50,14 @@ class Ingress:
         """What Serve runs; called once in each replica."""
         names = {model_id: handle.deployment_name for model_id, handle in self._handles.items()}
         readiness = Readiness(names, serve.get_replica_context().app_name)
-        return compose(self._config, ServeUpstream(self._handles), IngressMetrics(), readiness.models)
+        metrics = IngressMetrics()
+        upstream = ServeUpstream(
+            self._handles,
+            host=ray.util.get_node_ip_address(),
+            stream_buffer_bytes=self._config.ingress.stream_buffer_bytes,
+            on_unknown=metrics.count_unknown_frames,
+        )
+        return compose(self._config, upstream, metrics, readiness.models)
 
 
 def compose(

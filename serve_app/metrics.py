@@ -38,6 +38,14 @@ class IngressMetrics:
             "qwen_serve_output_tokens", description="Generated tokens.", tag_keys=("task", "model")
         )
 
+        self._unknown = Counter(
+            "qwen_serve_unknown_frames", description="Frames of the token channel for no open stream."
+        )
+
+    def count_unknown_frames(self, frames: int) -> None:
+        """Count frames that came for streams that are not open."""
+        self._unknown.inc(frames)
+
     def record(self, seen: Observation, latency_s: float) -> None:
         """Count a request that has ended."""
         model = {"task": seen.task or "none", "model": seen.model or "none"}

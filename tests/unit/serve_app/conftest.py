@@ -79,7 +79,14 @@ def config(secret_file: Path) -> AppConfig:
         ),
         aliases={"qwen-max": "chat"},
         auth=AuthConfig(secret_file=secret_file),
-        ingress=IngressConfig(max_body_bytes=20_000, max_choices=4, max_inputs=3, request_timeout_s=0.5),
+        ingress=IngressConfig(
+            max_body_bytes=20_000,
+            max_choices=4,
+            max_inputs=3,
+            request_timeout_s=0.5,
+            first_token_timeout_s=0.2,
+            idle_timeout_s=0.1,
+        ),
     )
 
 
