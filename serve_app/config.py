@@ -35,7 +35,9 @@ class IngressConfig(FrozenConfig):
         32 * 1024 * 1024, description="Largest request body in bytes; images arrive inside it as base64."
     )
     max_choices: PositiveInt = Field(16, description="Largest `n`: answers to one prompt.")
-    max_inputs: PositiveInt = Field(2048, description="Texts in one embeddings, rerank or score request.")
+    max_inputs: PositiveInt = Field(
+        2048, description="Texts in one completions, embeddings, rerank or score request."
+    )
     stream_buffer_bytes: PositiveInt = Field(
         1024 * 1024, description="What may wait for a client that reads its stream slowly, bytes per stream."
     )

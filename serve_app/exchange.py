@@ -123,6 +123,8 @@ class Exchange:
                 n > self._config.max_choices
             ):
                 raise InvalidRequest(f"n may be at most {self._config.max_choices}.", param="n")
+            case schema.CompletionRequest(prompt=[str() | list(), *_] as prompts):
+                self._bound_inputs(len(prompts), "prompt")
             case schema.EmbeddingRequest(input=list(texts)):
                 self._bound_inputs(len(texts), "input")
             case schema.RerankRequest(documents=documents):

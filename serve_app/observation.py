@@ -42,6 +42,7 @@ class Observation:
         alias: The name that the client asked for.
         subject: Who asked.
         stream: Whether the answer is a stream.
+        probe: Whether a machine asks every few seconds; logged for debugging only.
         status: HTTP status; 0 until the response starts.
         error: Code of the error that ended the request, after the first byte too.
         usage: Tokens, once the engine has told.
@@ -57,6 +58,7 @@ class Observation:
     alias: str = ""
     subject: str = ""
     stream: bool = False
+    probe: bool = False
     status: int = 0
     error: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -138,7 +140,9 @@ class Observe:
         seen.status = seen.status or CLIENT_CLOSED
         latency_s = time.monotonic() - seen.started
         self._recorder.record(seen, latency_s)
-        logger.info("request", extra=_log_fields(seen, latency_s))
+        logger.log(
+            logging.DEBUG if seen.probe else logging.INFO, "request", extra=_log_fields(seen, latency_s)
+        )
 
 
 def _begin(scope: Scope) -> Observation:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serve_app import observation
+
 
 def routes(models_up: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
     """Liveness and readiness.
@@ -16,10 +18,12 @@ def routes(models_up: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
         models_up: For each model needed at start, whether it is up.
     """
 
-    async def health(_: Request) -> Response:
+    async def health(request: Request) -> Response:
+        observation.of(request.scope).probe = True
         return JSONResponse({"status": "ok"})
 
-    async def ready(_: Request) -> Response:
+    async def ready(request: Request) -> Response:
+        observation.of(request.scope).probe = True
         models = await models_up()
         up = all(models.values())
         return JSONResponse({"ready": up, "models": models}, status_code=200 if up else 503)

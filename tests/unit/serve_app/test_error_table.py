@@ -93,6 +93,8 @@ FIELDS: list[tuple[str, dict[str, Any], int, str | None, str | None]] = [
     ),
     ("/v1/completions", {"model": "chat"}, 400, None, "prompt"),
     ("/v1/completions", {"model": "chat", "prompt": {"a": 1}}, 400, None, "prompt"),
+    ("/v1/completions", {"model": "chat", "prompt": ["a", "b", "c", "d"]}, 400, None, "prompt"),
+    ("/v1/completions", {"model": "chat", "prompt": "a", "n": 5}, 400, None, "n"),
     ("/v1/embeddings", {"model": "embed"}, 400, None, "input"),
     ("/v1/embeddings", {"model": "embed", "input": []}, 400, None, "input"),
     ("/v1/embeddings", {"model": "chat", "input": "x"}, 400, "model_kind_mismatch", "model"),
