@@ -103,6 +103,8 @@ def _generation_kwargs(model: ModelConfig, entry: catalog.Entry | None) -> dict[
     return {
         "enable_auto_tool_choice": True if tool_parser else None,
         "tool_call_parser": tool_parser,
+        # Otherwise the model sees the tools all the same, and its call comes back as text.
+        "exclude_tools_when_tool_choice_none": True if tool_parser else None,
         "reasoning_parser": _parser(model.reasoning_parser, entry.reasoning_parser if entry else None),
         # Clients of the public API read usage.prompt_tokens_details.cached_tokens.
         "enable_prompt_tokens_details": True,

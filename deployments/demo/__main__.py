@@ -1,13 +1,14 @@
 """Makes the demonstration models: `python -m deployments.demo --out models [--only demo-chat ...]`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.demo.checkpoint import CheckpointError
 from deployments.demo.recipe import RECIPES
-from deployments.demo.workshop import make_missing
+from deployments.demo.workshop import leave, make_missing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,11 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 with one line that says what is wrong.
     """
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, leave)
     try:
         make_missing([RECIPES[name] for name in options.only or RECIPES], options.out, options.jobs)
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 

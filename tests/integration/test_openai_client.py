@@ -135,6 +135,14 @@ def test_tools_are_not_called_without_need(client: openai.OpenAI) -> None:
     assert not reply.choices[0].message.tool_calls
 
 
+def test_tool_choice_none_keeps_the_tools_from_the_model(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="demo-chat", messages=WEATHER, tools=[TOOL], tool_choice="none", temperature=0, max_tokens=64
+    )
+    assert not reply.choices[0].message.tool_calls
+    assert "<tool_call>" not in (reply.choices[0].message.content or "")
+
+
 def test_named_tool_is_called_on_any_question(client: openai.OpenAI) -> None:
     strict: Any = {**TOOL, "function": {**TOOL["function"], "strict": True}}
     reply = client.chat.completions.create(

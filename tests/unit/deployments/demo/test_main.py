@@ -1,7 +1,11 @@
 """The command makes what is missing and leaves alone what is there."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,10 +77,39 @@ def test_finding_models_there_imports_neither_torch_nor_transformers(tmp_path: P
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_failure_in_a_process_of_its_own_ends_with_one_line_too(tmp_path: Path) -> None:
+def test_failure_in_a_process_of_its_own_says_what_and_which(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "deployments.demo", "--out", str(tmp_path / "file"), "--jobs", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
     assert "choose another folder with --out" in done.stderr
+    assert "was not made: see above" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_every_process_and_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "deployments.demo", "--out", str(tmp_path), "--jobs", "2"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        # Both are at work, importing or training, when both have their folder.
+        assert _comes_true(lambda: len(list(tmp_path.iterdir())) == 2)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    # multiprocessing's own tracker goes a moment later.
+    assert _comes_true(lambda: not _has_processes(process.pid))
+
+
+def _comes_true(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def _has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
