@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from cluster.local import application, diagnosis, preflight, processes, ray_node, session
+from cluster.local import application, diagnosis, haproxy, preflight, processes, ray_node, session
 from cluster.local.application import Application, Readiness, ServeStatus
 from cluster.local.failure import Interrupted, LaunchFailed
+from cluster.local.haproxy import HaProxy
 from cluster.local.interrupt import Interrupt
 from cluster.local.memory import GIB, used_bytes
 from cluster.local.progress import Progress
@@ -34,6 +35,7 @@ class Plan:
         start_bound_s: How long the application may take to get ready, seconds.
         greeting: What to print once it is ready.
         environment: Variables for Ray and the application, where the caller's own say nothing.
+        proxy: In front of the ingress; None for Ray's own proxy, in Python.
     """
 
     file: ServeFile
@@ -41,6 +43,7 @@ class Plan:
     start_bound_s: float
     greeting: Callable[[], str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    proxy: HaProxy | None = None
 
 
 def launch(plan: Plan, progress: Progress) -> None:
@@ -52,7 +55,9 @@ def launch(plan: Plan, progress: Progress) -> None:
     with Interrupt() as interrupt, session.begin(plan.state, plan.file.port) as current:
         progress.say(f"Logs in {plan.state / 'logs'}; Ctrl-C stops everything.")
         preflight.check(plan.file, current.temp_dir)
-        run = _Run(plan, current, progress, interrupt)
+        base = {**plan.environment, **os.environ}
+        proxy = plan.proxy.prepare(current, plan.file, base) if plan.proxy else haproxy.OFF
+        run = _Run(plan, current, progress, interrupt, {**base, **proxy})
         try:
             run.start()
             run.greet()
@@ -66,19 +71,26 @@ def launch(plan: Plan, progress: Progress) -> None:
 class _Run:
     """One session's steps."""
 
-    def __init__(self, plan: Plan, current: Session, progress: Progress, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        current: Session,
+        progress: Progress,
+        interrupt: Interrupt,
+        inherited: Mapping[str, str],
+    ) -> None:
         self._plan = plan
         self._session = current
         self._progress = progress
         self._interrupt = interrupt
+        self._inherited = inherited
         self._app: Application | None = None
         self._parts: list[tuple[str, Popen[bytes], Path]] = []
 
     def start(self) -> None:
         """Ray, then the application; returns when it is ready."""
         file, current = self._plan.file, self._session
-        inherited = {**self._plan.environment, **os.environ}
-        env = ray_node.environment(current, inherited, offline=not file.needs_hub)
+        env = ray_node.environment(current, self._inherited, offline=not file.needs_hub)
         self._progress.now("starting Ray")
         node = ray_node.start(current, env, self._interrupt)
         self._parts.append(("Ray", node.process, node.log))

@@ -24,6 +24,7 @@ DISK_BYTES = 2 * GIB
 SHARED_BYTES = 32 * 1024**2
 """Semaphores and queues of the engines. Ray's object store moves to the disk where it does not fit."""
 _DEV_SHM = Path("/dev/shm")  # noqa: S108  (asked for its size, never written)
+_ANOTHER_PORT = "choose another: make serve PORT=8001"
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
 
 
@@ -40,8 +41,13 @@ def check(file: ServeFile, temp_dir: Path) -> None:
     check_shared_memory()
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, instead: str = _ANOTHER_PORT) -> None:
     """The port can be bound.
+
+    Args:
+        host: The address.
+        port: The port.
+        instead: How to choose another one.
 
     Raises:
         LaunchFailed: It cannot; names the process that holds it, where that can be seen.
@@ -52,7 +58,8 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise LaunchFailed(_port_message(host, port, getattr(error, "errno", None))) from error
+            number = getattr(error, "errno", None)
+            raise LaunchFailed(_port_message(host, port, number, instead)) from error
 
 
 def check_models(models: Iterable[ServedModel]) -> None:
@@ -117,8 +124,7 @@ def check_shared_memory(needed: int = SHARED_BYTES, folder: Path = _DEV_SHM) -> 
         )
 
 
-def _port_message(host: str, port: int, number: int | None) -> str:
-    another = "choose another: make serve PORT=8001"
+def _port_message(host: str, port: int, number: int | None, another: str) -> str:
     if number == errno.EADDRINUSE:
         holder = _holder(port)
         who = f"by {holder}; stop it, or " if holder else "by another program; "

@@ -26,6 +26,7 @@ _START_BOUND_S = 60.0
 _POLL_S = 0.1
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD_PORT = 8265
+_NEAR = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def start(session: Session, env: Mapping[str, str], interrupt: Interrupt) -> Ray
         LaunchFailed: It does not start; with what it said last.
         Interrupted: Somebody asked to stop meanwhile.
     """
-    dashboard_port, client_port, agent_port = free_ports(_DASHBOARD_PORT, 0, 0)
+    dashboard_port, client_port, agent_port = free_ports(_DASHBOARD_PORT + session.ports_above, 0, 0)
     log = session.logs / "ray.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -106,11 +107,17 @@ def start(session: Session, env: Mapping[str, str], interrupt: Interrupt) -> Ray
 
 
 def free_ports(*preferred: int) -> list[int]:
-    """As many free ports as asked for, each the preferred one where that is free; 0 prefers none."""
+    """As many free ports as asked for, each the preferred one or the next above it; 0 prefers none."""
     with contextlib.ExitStack() as held:
         # All are held until all are chosen, so that none is chosen twice.
-        sockets = [held.enter_context(_bind(port) or _bind(0) or _refuse()) for port in preferred]
+        sockets = [held.enter_context(_bind_from(port)) for port in preferred]
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _bind_from(port: int) -> socket.socket:
+    # Not just any port: until it is used, some connection may get one of those that the system hands out.
+    near = (_bind(port + above) for above in range(_NEAR if port else 1))
+    return next((held for held in near if held is not None), None) or _bind(0) or _refuse()
 
 
 def _bind(port: int) -> socket.socket | None:

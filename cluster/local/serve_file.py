@@ -12,7 +12,9 @@ from cluster.local.failure import LaunchFailed
 
 _DEFAULT_HOST = "127.0.0.1"
 _DEFAULT_PORT = 8000
-_ANY_ADDRESS = {"0.0.0.0", "::", ""}  # noqa: S104  (compared, not bound)
+ANY_ADDRESS = {"0.0.0.0", "::", ""}  # noqa: S104  (compared, not bound)
+"""Addresses that mean all of a machine's."""
+
 _LOCAL_ROOTS = {"", ".", "..", "~", "models"}
 """First parts of a source that can only be a folder; `models` is where the demonstration models lie."""
 
@@ -47,17 +49,19 @@ class ServeFile:
         host: The address that HTTP is bound to.
         port: The port that HTTP is bound to.
         models: In the file's order.
+        tls: Whether HTTP is to be served with a certificate.
     """
 
     path: Path
     host: str
     port: int
     models: tuple[ServedModel, ...]
+    tls: bool = False
 
     @property
     def base_url(self) -> str:
         """Where clients on this machine reach the application, without a path."""
-        host = _DEFAULT_HOST if self.host in _ANY_ADDRESS else self.host
+        host = _DEFAULT_HOST if self.host in ANY_ADDRESS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
@@ -91,7 +95,11 @@ def read(path: Path) -> ServeFile:
             for model in argument.get("models", ())
         )
         return ServeFile(
-            path, str(http.get("host", _DEFAULT_HOST)), int(http.get("port", _DEFAULT_PORT)), models
+            path,
+            str(http.get("host", _DEFAULT_HOST)),
+            int(http.get("port", _DEFAULT_PORT)),
+            models,
+            tls=http.get("ssl_certfile") is not None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LaunchFailed(

@@ -29,6 +29,7 @@ _POLL_S = 0.1
 # A socket's path holds 107 bytes (unix(7)), of which Ray's own part takes up to 75.
 _LONGEST_TEMP_ROOT = 20
 _STOP_BOUND_S = 90.0
+_PORTS_APART = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ class Session:
     temp_dir: Path
     folder: Path
     port: int
+
+    @property
+    def ports_above(self) -> int:
+        """How far above the usual ones this session looks for ports beside HTTP's.
+
+        Sessions that start at the same time have different ports for HTTP, and so do not choose the same
+        ones, which are free as long as neither uses them.
+        """
+        return self.port % _PORTS_APART
 
     @property
     def logs(self) -> Path:

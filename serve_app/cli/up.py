@@ -11,6 +11,7 @@ import typer
 from cluster.local import banner, session
 from cluster.local import serve_file as launch_file
 from cluster.local.failure import LaunchFailed
+from cluster.local.haproxy import HaProxy
 from cluster.local.launch import Plan, launch
 from cluster.local.progress import Progress
 from cluster.local.serve_file import ServeFile
@@ -32,7 +33,7 @@ _STATE = Path(".qwen-serve")
 _StateOption = Annotated[Path, typer.Option(help="Folder for logs, secrets and derived configurations.")]
 
 
-def up(
+def up(  # noqa: PLR0913, PLR0917  (its options)
     config: Annotated[Path, typer.Option(help="A Serve configuration.")] = Path("serve_config.yaml"),
     model: Annotated[
         str | None, typer.Option(help="Serve this model alone: a checkpoint folder or a hub id.")
@@ -44,6 +45,12 @@ def up(
         float, typer.Option(min=1, help="Seconds until the application must be ready.")
     ] = 1800,
     state: _StateOption = _STATE,
+    haproxy: Annotated[
+        bool,
+        typer.Option(
+            envvar="RAY_SERVE_ENABLE_HA_PROXY", help="HAProxy in front of the ingress, or Ray's Python proxy."
+        ),
+    ] = True,
 ) -> None:
     """Start Ray and the application, print how to use it, and stop everything with Ctrl-C."""
     progress = Progress(sys.stdout)
@@ -59,7 +66,8 @@ def up(
         if port is not None and port != file.port:
             file = file.with_port(port, state / "serve_config.yaml")
         steering = {proxy.IMPORT_PATH_VARIABLE: proxy.IMPORT_PATH}
-        launch(Plan(file, state, timeout, lambda: _greeting(file, auth), steering), progress)
+        front = HaProxy(proxy.no_replica()) if haproxy else None
+        launch(Plan(file, state, timeout, lambda: _greeting(file, auth), steering, front), progress)
     except (ServeFileError, CheckpointError, secret.SecretError) as error:
         progress.say("")
         fail(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -43,7 +44,8 @@ def kill(state: Path, replica: str) -> None:
     assert current
     for process in processes.find(current.id):
         title = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
-        if "ServeReplica" in title and title.rstrip("\0 ").endswith(replica):
+        # Ray appends the method that a busy replica runs.
+        if re.search(rf"ServeReplica:.*:{replica}(?![\w:-])", title):
             os.kill(process.pid, signal.SIGKILL)
             return
     pytest.fail(f"no replica {replica}")

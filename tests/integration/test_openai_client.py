@@ -136,11 +136,13 @@ def test_tools_are_not_called_without_need(client: openai.OpenAI) -> None:
 
 
 def test_tool_choice_none_keeps_the_tools_from_the_model(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(
-        model="demo-chat", messages=WEATHER, tools=[TOOL], tool_choice="none", temperature=0, max_tokens=64
-    )
-    assert not reply.choices[0].message.tool_calls
-    assert "<tool_call>" not in (reply.choices[0].message.content or "")
+    def prompt_tokens(**tools: Any) -> int:
+        reply = client.chat.completions.create(model="demo-chat", messages=CAPITAL, max_tokens=1, **tools)
+        assert reply.usage
+        return reply.usage.prompt_tokens
+
+    assert prompt_tokens(tools=[TOOL], tool_choice="none") == prompt_tokens()
+    assert prompt_tokens(tools=[TOOL]) > prompt_tokens()
 
 
 def test_named_tool_is_called_on_any_question(client: openai.OpenAI) -> None:

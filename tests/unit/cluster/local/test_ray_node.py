@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from pathlib import Path
 
@@ -47,4 +48,10 @@ def test_ports_differ_and_avoid_a_taken_one() -> None:
         ports = ray_node.free_ports(taken, 0, 0)
 
     assert len(set(ports)) == 3
-    assert taken not in ports
+    assert taken < ports[0] <= taken + 100
+
+
+def test_sessions_that_start_together_prefer_different_ports(session: Session) -> None:
+    another = dataclasses.replace(session, port=8001)
+
+    assert another.ports_above == session.ports_above + 1

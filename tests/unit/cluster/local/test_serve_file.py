@@ -56,6 +56,13 @@ def test_missing_http_options_mean_ray_serves_defaults(path: Path) -> None:
     assert serve_file.read(path).base_url == "http://127.0.0.1:8000"
 
 
+def test_certificate_is_seen(path: Path) -> None:
+    assert not serve_file.read(path).tls
+
+    path.write_text(_TEXT.replace("port: 8000", "port: 8000, ssl_certfile: a.pem"))
+    assert serve_file.read(path).tls
+
+
 def test_ipv6_address_is_bracketed(path: Path) -> None:
     path.write_text("http_options: {host: '::1', port: 8000}\napplications: []")
 
