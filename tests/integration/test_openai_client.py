@@ -138,8 +138,8 @@ def test_tools_are_not_called_without_need(client: openai.OpenAI) -> None:
 def test_tool_choice_none_keeps_the_tools_from_the_model(client: openai.OpenAI) -> None:
     def prompt_tokens(**tools: Any) -> int:
         reply = client.chat.completions.create(model="demo-chat", messages=CAPITAL, max_tokens=1, **tools)
-        assert reply.usage
-        return reply.usage.prompt_tokens
+        usage: openai.types.CompletionUsage = reply.usage
+        return usage.prompt_tokens
 
     assert prompt_tokens(tools=[TOOL], tool_choice="none") == prompt_tokens()
     assert prompt_tokens(tools=[TOOL]) > prompt_tokens()
