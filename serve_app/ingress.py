@@ -90,6 +90,7 @@ def compose(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        upstream.close()
         await images.close()
 
     app = Starlette(

@@ -42,6 +42,9 @@ class Upstream(Protocol):
     def stream(self, model_id: str, call: Call) -> AsyncGenerator[StreamItem, None]:
         """Run a call and yield its frames; closing the generator ends the engine's work."""
 
+    def close(self) -> None:
+        """The ingress is stopping; streams that are still open fail."""
+
 
 class ServeUpstream:
     """Upstream over Ray Serve's deployment handles, with streams over the token channel.
@@ -96,7 +99,7 @@ class ServeUpstream:
                     ending.cancel()
 
     def close(self) -> None:
-        """Close the token channel."""
+        """See ``Upstream``."""
         if self._opened is not None:
             self._opened.close()
 

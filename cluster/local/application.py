@@ -8,58 +8,16 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.local.ray_node import RayNode
 from cluster.local.serve_file import ServeFile
 from cluster.local.session import Session
+from cluster.local.status import Deployment, Readiness, ServeStatus
 
 _REQUEST_BOUND_S = 5.0
-_FAILED = {"DEPLOY_FAILED", "UNHEALTHY"}
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """The answer of `GET /ready`.
-
-    Attributes:
-        ready: Whether requests can be served.
-        models: By id, whether the model is up.
-    """
-
-    ready: bool
-    models: Mapping[str, bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A deployment as Serve sees it."""
-
-    name: str
-    status: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServeStatus:
-    """The application as Serve sees it.
-
-    Attributes:
-        status: Serve's word: DEPLOYING, RUNNING, DEPLOY_FAILED ...
-        message: Serve's explanation, possibly a long traceback.
-        deployments: Its parts.
-    """
-
-    status: str
-    message: str
-    deployments: tuple[Deployment, ...] = field(default=())
-
-    @property
-    def failed(self) -> bool:
-        """Whether Serve has given up on it."""
-        return self.status in _FAILED
 
 
 @dataclass(frozen=True, slots=True)

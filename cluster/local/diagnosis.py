@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cluster.local.application import ServeStatus
+from cluster.local.status import ServeStatus
 
 _TAIL_BYTES = 256 * 1024
 _LINES = 6

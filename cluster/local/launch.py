@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from cluster.local import application, diagnosis, haproxy, preflight, processes, ray_node, session
-from cluster.local.application import Application, Readiness, ServeStatus
+from cluster.local.application import Application
 from cluster.local.failure import Interrupted, LaunchFailed
 from cluster.local.haproxy import HaProxy
 from cluster.local.interrupt import Interrupt
@@ -19,6 +19,7 @@ from cluster.local.memory import GIB, used_bytes
 from cluster.local.progress import Progress
 from cluster.local.serve_file import ServeFile
 from cluster.local.session import GRACE_S, Session
+from cluster.local.status import Readiness, ServeStatus
 
 _POLL_S = 0.25
 _WATCH_S = 1.0

@@ -47,6 +47,9 @@ class ScriptedUpstream:
         finally:
             self.closed += 1
 
+    def close(self) -> None:
+        raise AssertionError("no test here stops the ingress")
+
 
 class KeptRecords:
     """Keeps what would become metrics."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local.application import Application, Readiness, ServeStatus
+from cluster.local.application import Application
 from cluster.local.launch import describe
+from cluster.local.status import Readiness, ServeStatus
 
 _TOKEN = "a token"
 _STATUS = {"applications": {"app": {"status": "DEPLOYING", "message": "", "deployments": {}}}}

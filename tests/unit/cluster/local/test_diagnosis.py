@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local.application import Deployment, ServeStatus, parse_status
+from cluster.local.application import parse_status
 from cluster.local.diagnosis import last_words, why_failed
+from cluster.local.status import Deployment, ServeStatus
 
 _TRACEBACK = """The deployment failed to start 3 times in a row. Error:
 \x1b[36mray::ServeReplica:app:Model.initialize()\x1b[39m (pid=7)
