@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, leave)
+    # A shell starts its background jobs with Ctrl-C ignored; whoever sends the signal by name still means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         make_missing([RECIPES[name] for name in options.only or RECIPES], options.out, options.jobs)
     except CheckpointError as error:
