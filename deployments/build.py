@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _ACCELERATOR_SHARE = 0.001
 """Ray's own convention for asking for a GPU type without using it up."""
 
-
 _SIMULATED_CPU = 0.001
 """A placement group must ask for something; hundreds of simulated replicas fit one machine."""
 

@@ -96,5 +96,8 @@ class StreamEnd:
 Frame = bytes
 """Server-sent events, ``data: {...}\\n\\n``, ready to send."""
 
+DONE: Frame = b"data: [DONE]\n\n"
+"""Closes every stream. The engine writes it too; the ingress alone sends it."""
+
 StreamItem = Frame | Usage | Refusal
 """What a stream yields: frames, then either the Usage or the Refusal that ends it."""

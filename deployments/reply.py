@@ -14,8 +14,6 @@ from pydantic import BaseModel
 
 from deployments.call import Answer, Frame, Usage
 
-DONE: Frame = b"data: [DONE]\n\n"
-
 
 class ReplyFormat:
     """Turns the replies of one model into OpenAI's form for one call.

@@ -18,7 +18,7 @@ from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
 
 from deployments import reply
-from deployments.call import Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
+from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
 from deployments.channel import Address, ChannelError, Outboxes
 from deployments.engine import Engine
 from deployments.request import EngineRequest, Refused, complaint, parse
@@ -97,7 +97,7 @@ class ModelServer(LLMServer):
             form = reply.ReplyFormat(self._llm_config.model_id, call.model)
             async for text in self._run(call, request):
                 frame = form.frame(text)
-                if frame == reply.DONE:
+                if frame == DONE:
                     continue
                 if reply.is_error_frame(frame):
                     raise _refused(reply.error_of_frame(frame), request, call)

@@ -13,7 +13,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from deployments.call import Call, Reason, Refusal, StreamItem, Task, Usage
+from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task, Usage
 from serve_app import observation, schema
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import Tokens
@@ -46,10 +46,8 @@ _REFUSALS: Final[Mapping[Reason, type[ApiError]]] = {
     Reason.UNKNOWN_FIELD: UnknownField,
     Reason.CONTEXT_LENGTH: ContextLengthExceeded,
     Reason.OVERLOADED: Overloaded,
-    Reason.FAILED: InternalError,
 }
 
-_DONE: Final = b"data: [DONE]\n\n"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -190,7 +188,7 @@ class Exchange:
             raise
         finally:
             await rest.aclose()
-        yield _DONE
+        yield DONE
 
     @staticmethod
     def _bound_to(timeout_s: float, deadline: float) -> asyncio.Timeout:

@@ -37,7 +37,6 @@ class IngressMetrics:
         self._output = Counter(
             "qwen_serve_output_tokens", description="Generated tokens.", tag_keys=("task", "model")
         )
-
         self._unknown = Counter(
             "qwen_serve_unknown_frames", description="Frames of the token channel for no open stream."
         )

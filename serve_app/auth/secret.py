@@ -58,6 +58,7 @@ def read(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise SecretError(f"Cannot read the signing secret {path}: {error.strerror}.") from error
+    # The group may read: that is how Kubernetes mounts a secret for a process that is not root.
     if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
         raise SecretError(f"The signing secret {path} is open to others; run `chmod 600 {path}`.")
     if len(secret) < MIN_BYTES:

@@ -9,7 +9,7 @@ import pytest
 from ray.serve.llm import LLMConfig, ModelLoadingConfig
 
 from deployments import build, reply
-from deployments.call import Answer, Call, Reason, Refusal, Task, Usage
+from deployments.call import DONE, Answer, Call, Reason, Refusal, Task, Usage
 from deployments.checks import problems
 from deployments.config import AcceleratorConfig, ModelConfig
 from deployments.request import parse
@@ -76,7 +76,7 @@ async def test_replica_can_read_the_frames() -> None:
         return [form.frame(text) async for text in replica.engine.chat(parse(asked, "sim"))]
 
     whole, broken = await frames(), await frames()
-    assert whole[-1] == broken[-1] == reply.DONE
+    assert whole[-1] == broken[-1] == DONE
     assert [reply.is_usage_frame(frame) for frame in whole] == [False] * 6 + [True, False]
     assert reply.usage_of_frame(whole[-2]) == Usage(12, 5)
     assert all(b'"model":"asked"' in frame for frame in whole[:-1])
