@@ -107,6 +107,8 @@ def _generation_kwargs(model: ModelConfig, entry: catalog.Entry | None) -> dict[
         "reasoning_parser": _parser(model.reasoning_parser, entry.reasoning_parser if entry else None),
         # Clients of the public API read usage.prompt_tokens_details.cached_tokens.
         "enable_prompt_tokens_details": True,
+        # What waited in the engine's queue, told apart from what ran; the replica takes it off the answer.
+        "enable_per_request_metrics": True,
     }
 
 

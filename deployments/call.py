@@ -5,9 +5,11 @@ Plain data, light to import on both sides, pickled by Ray. Nothing here speaks H
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from deployments.timing import Timing
 
 
 class Task(StrEnum):
@@ -49,10 +51,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call used."""
+    """What a call used of its engine.
+
+    Attributes:
+        prompt_tokens: Read.
+        completion_tokens: Generated.
+        timing: How long it took; None where the call never reached the engine's end.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    timing: Timing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ look like a key.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from deployments.call import Answer, Frame, Usage
+from deployments.timing import Stopwatch
 
 
 class ReplyFormat:
@@ -28,8 +30,8 @@ class ReplyFormat:
         self._asked = f'"model":"{asked}"'.encode()
 
     def body(self, reply: BaseModel) -> bytes:
-        """A whole reply as JSON."""
-        return self._rename(reply.model_dump_json().encode())
+        """A whole reply as JSON, without the engine's own metrics."""
+        return self._rename(reply.model_dump_json(exclude={"metrics"}).encode())
 
     def frame(self, text: str) -> Frame:
         """One server-sent event of the engine."""
@@ -45,9 +47,12 @@ def is_usage_frame(frame: Frame) -> bool:
     return b'"choices":[]' in frame and b'"usage":{' in frame
 
 
-def usage_of_frame(frame: Frame) -> Usage:
-    """Read the usage of a frame for which ``is_usage_frame`` holds."""
-    return usage_of(json.loads(frame.removeprefix(b"data: "))["usage"])
+def read_usage_frame(frame: Frame, watch: Stopwatch) -> tuple[Usage, Frame]:
+    """The usage in a frame for which ``is_usage_frame`` holds, and the frame without the engine's metrics."""
+    event = json.loads(frame.removeprefix(b"data: "))
+    timing = watch.timing(event.pop("metrics", None))
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return replace(usage_of(event["usage"]), timing=timing), f"data: {text}\n\n".encode()
 
 
 def is_error_frame(frame: Frame) -> bool:
@@ -67,20 +72,28 @@ def usage_of(usage: Any) -> Usage:
     return Usage(fields.get("prompt_tokens") or 0, fields.get("completion_tokens") or 0)
 
 
-def rerank(scores: Any, body: dict[str, Any], model: str) -> Answer:
+def answer(reply: Any, form: ReplyFormat, watch: Stopwatch) -> Answer:
+    """The engine's whole reply as the client gets it."""
+    metrics = getattr(reply, "metrics", None)
+    timing = watch.timing(metrics.model_dump() if metrics is not None else None)
+    return Answer(form.body(reply), replace(usage_of(reply.usage), timing=timing))
+
+
+def rerank(scores: Any, body: dict[str, Any], model: str, watch: Stopwatch) -> Answer:
     """Sort scores into Jina's and Cohere's rerank form.
 
     Args:
         scores: The engine's score reply; ``data[i].score`` belongs to ``documents[i]``.
         body: The client's request: ``documents``, ``top_n``, ``return_documents``.
         model: The name as asked.
+        watch: Running since the call came.
     """
     ranked = sorted(scores.data, key=lambda item: item.score, reverse=True)[: body.get("top_n") or None]
     results: list[dict[str, Any]] = [{"index": i.index, "relevance_score": i.score} for i in ranked]
     if body.get("return_documents", True):
         for result in results:
             result["document"] = {"text": body["documents"][result["index"]]}
-    usage = usage_of(scores.usage)
+    usage = replace(usage_of(scores.usage), timing=watch.timing(None))
     total = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
     reply = {"id": scores.id, "model": model, "results": results, "usage": total}
     return Answer(json.dumps(reply, ensure_ascii=False).encode(), usage)

@@ -22,6 +22,7 @@ from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, Str
 from deployments.channel import Address, ChannelError, Outboxes
 from deployments.engine import Engine
 from deployments.request import EngineRequest, Refused, complaint, parse
+from deployments.timing import Stopwatch
 
 logger = logging.getLogger("ray.serve")
 
@@ -49,6 +50,7 @@ class ModelServer(LLMServer):
 
     async def answer(self, call: Call) -> Answer | Refusal:
         """Run a call to its end."""
+        watch = Stopwatch()
         try:
             request = parse(call, self._llm_config.model_id)
             answers = self._run(call, request)
@@ -56,9 +58,8 @@ class ModelServer(LLMServer):
         except Refused as refused:
             return refused.refusal
         if call.task is Task.RERANK:
-            return reply.rerank(result, call.body, call.model)
-        form = reply.ReplyFormat(self._llm_config.model_id, call.model)
-        return Answer(form.body(result), reply.usage_of(result.usage))
+            return reply.rerank(result, call.body, call.model, watch)
+        return reply.answer(result, reply.ReplyFormat(self._llm_config.model_id, call.model), watch)
 
     async def relay(self, call: Call, address: Address) -> StreamEnd:
         """Run a call and send its frames over the token channel; returns when the last one is written.
@@ -89,6 +90,7 @@ class ModelServer(LLMServer):
         The engine is always asked for the usage, since the ingress accounts for it; the client sees
         that frame only if it asked. The closing ``[DONE]`` is left to the ingress.
         """
+        watch = Stopwatch()
         try:
             request = parse(call, self._llm_config.model_id)
             assert isinstance(request, ChatCompletionRequest | CompletionRequest)
@@ -102,9 +104,11 @@ class ModelServer(LLMServer):
                 if reply.is_error_frame(frame):
                     raise _refused(reply.error_of_frame(frame), request, call)
                 if reply.is_usage_frame(frame):
-                    yield reply.usage_of_frame(frame)
+                    usage, frame = reply.read_usage_frame(frame, watch)
+                    yield usage
                     if not usage_asked:
                         continue
+                watch.mark_token()
                 yield frame
         except Refused as refused:
             yield refused.refusal

@@ -9,6 +9,9 @@ from serve_app.auth import secret
 from serve_app.config import AppConfig
 from serve_app.ingress import Ingress
 
+_HEADROOM = 2
+"""Serve lets what is over its bound wait without an end, health checks too; ours answers 503 before that."""
+
 
 def build_app(args: AppConfig) -> Application:
     """The application of ``serve_config.yaml``: one ingress, one deployment per model.
@@ -24,6 +27,6 @@ def build_app(args: AppConfig) -> Application:
         Ingress,
         name="Ingress",
         num_replicas=args.ingress.num_replicas,
-        max_ongoing_requests=args.ingress.max_ongoing_requests,
+        max_ongoing_requests=_HEADROOM * args.ingress.max_ongoing_requests,
     )
     return ingress.bind(args, {model.id: build_model(model) for model in args.models})

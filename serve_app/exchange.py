@@ -188,7 +188,8 @@ class Exchange:
             raise
         finally:
             await rest.aclose()
-        yield DONE
+        # A comment of the event stream: clients pass over it.
+        yield f": server-timing {seen.server_timing()}\n\n".encode() + DONE
 
     @staticmethod
     def _bound_to(timeout_s: float, deadline: float) -> asyncio.Timeout:

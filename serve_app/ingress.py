@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from serve_app.auth import secret
 from serve_app.auth.tokens import Tokens
+from serve_app.capacity import Capacity
 from serve_app.config import AppConfig
 from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from serve_app.exchange import Exchange
@@ -81,7 +82,7 @@ def compose(
     )
     exchange = Exchange(config.ingress, models=models, tokens=tokens, images=images, upstream=upstream)
     routes: list[BaseRoute] = [
-        *inference.routes(exchange),
+        *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
         *catalogue.routes(exchange, models),
         *health.routes(models_up),
         *docs.routes(),

@@ -8,7 +8,9 @@ from serve_app.observation import Observation
 
 _LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 _TTFT_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
-_LABELS = ("task", "model", "status")
+_FRAMEWORK_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+_MODEL = ("task", "model")
+_LABELS = (*_MODEL, "status")
 """All from closed sets: tasks, configured model ids, HTTP status codes."""
 
 
@@ -29,14 +31,28 @@ class IngressMetrics:
             "qwen_serve_time_to_first_token_seconds",
             description="From arrival to the first frame of a stream.",
             boundaries=_TTFT_BUCKETS_S,
-            tag_keys=("task", "model"),
+            tag_keys=_MODEL,
         )
-        self._input = Counter(
-            "qwen_serve_input_tokens", description="Prompt tokens.", tag_keys=("task", "model")
+        self._framework = Histogram(
+            "qwen_serve_framework_time_seconds",
+            description="What of the time to a stream's first token, or of the latency, is not the engine's.",
+            boundaries=_FRAMEWORK_BUCKETS_S,
+            tag_keys=_MODEL,
         )
-        self._output = Counter(
-            "qwen_serve_output_tokens", description="Generated tokens.", tag_keys=("task", "model")
+        self._queue = Histogram(
+            "qwen_serve_engine_queue_time_seconds",
+            description="Waiting for a place in the engine's batch.",
+            boundaries=_TTFT_BUCKETS_S,
+            tag_keys=_MODEL,
         )
+        self._engine = Histogram(
+            "qwen_serve_engine_time_seconds",
+            description="From a place in the engine's batch to the last token.",
+            boundaries=_LATENCY_BUCKETS_S,
+            tag_keys=_MODEL,
+        )
+        self._input = Counter("qwen_serve_input_tokens", description="Prompt tokens.", tag_keys=_MODEL)
+        self._output = Counter("qwen_serve_output_tokens", description="Generated tokens.", tag_keys=_MODEL)
         self._unknown = Counter(
             "qwen_serve_unknown_frames", description="Frames of the token channel for no open stream."
         )
@@ -53,6 +69,11 @@ class IngressMetrics:
         self._latency.observe(latency_s, tags=labels)
         if seen.first_byte is not None:
             self._ttft.observe(seen.first_byte - seen.started, tags=model)
+        if timing := seen.usage.timing:
+            self._framework.observe(seen.framework_s(latency_s), tags=model)
+            self._engine.observe(timing.engine_s, tags=model)
+            if timing.queue_s is not None:
+                self._queue.observe(timing.queue_s, tags=model)
         # Ray's counters refuse an increment of zero.
         if seen.usage.prompt_tokens:
             self._input.inc(seen.usage.prompt_tokens, tags=model)

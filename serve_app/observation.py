@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ray.exceptions import TaskCancelledError
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,6 +71,26 @@ class Observation:
         if self.first_byte is None:
             self.first_byte = time.monotonic()
 
+    def framework_s(self, latency_s: float) -> float:
+        """Time that is not the engine's: to the first token of a stream, of other answers to the end.
+
+        Args:
+            latency_s: From arrival to now.
+        """
+        timing = self.usage.timing
+        if self.first_byte is not None:
+            return max(0.0, self.first_byte - self.started - (timing.before_first_token_s if timing else 0))
+        return max(0.0, latency_s - (timing.total_s if timing else 0))
+
+    def server_timing(self) -> str:
+        """The time so far as the value of ``Server-Timing`` (W3C), milliseconds."""
+        parts = {"ingress": self.framework_s(time.monotonic() - self.started)}
+        if timing := self.usage.timing:
+            if timing.queue_s is not None:
+                parts["queue"] = timing.queue_s
+            parts["engine"] = timing.engine_s
+        return ", ".join(f"{name};dur={seconds * 1e3:.1f}" for name, seconds in parts.items())
+
 
 class Recorder(Protocol):
     """Takes the observation of a request that has ended."""
@@ -106,6 +127,9 @@ class Observe:
         async def observed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
+                # A stream tells at its end, when it is known.
+                if seen.first_byte is None:
+                    MutableHeaders(scope=message)["server-timing"] = seen.server_timing()
             await send(message)
 
         try:
@@ -174,6 +198,9 @@ def _log_fields(seen: Observation, latency_s: float) -> dict[str, object]:
         }
     if seen.first_byte is not None:
         fields["ttft_ms"] = round((seen.first_byte - seen.started) * 1000, 1)
+    if timing := seen.usage.timing:
+        fields["framework_ms"] = round(seen.framework_s(latency_s) * 1000, 1)
+        fields["engine_ms"] = round(timing.total_s * 1000, 1)
     if seen.error:
         fields["error_code"] = seen.error
     return fields

@@ -77,7 +77,8 @@ class ServeUpstream:
             with _translated(model_id):
                 result: Answer | Refusal = await response
                 return result
-        except BaseException:
+        except asyncio.CancelledError:
+            # Not on failure: cancelling a call that the queue refused raises the refusal once more.
             response.cancel()
             raise
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,18 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
     if url := os.environ.get("QWEN_SERVE_TEST_URL"):
         yield Application(url, os.environ["QWEN_SERVE_TEST_TOKEN"])
         return
-    state = tmp_path_factory.mktemp("state")
+    with running(ROOT / "serve_config.yaml", tmp_path_factory.mktemp("state")) as application:
+        yield application
+
+
+@contextmanager
+def running(config: Path, state: Path) -> Iterator[Application]:
+    """An application of its own, started by the launcher and stopped at the end."""
+    state.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "serve_app.cli", "up", "--port", str(port), "--state", str(state)]
+    command = [sys.executable, "-m", "serve_app.cli", "up"]
+    command += ["--config", str(config), "--port", str(port), "--state", str(state)]
     output = state / "up.log"
     with output.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)

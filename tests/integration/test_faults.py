@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from cluster.local import processes, session
@@ -21,6 +25,8 @@ from tests.integration.conftest import Application
 pytestmark = pytest.mark.integration
 
 STREAMS = 8
+_PIDFD_GETFD = 438
+"""The number of Linux's system call on every architecture; Python has no name for it."""
 BACK_WITHIN_S = 180
 LONG = {
     "model": "demo-chat",
@@ -82,7 +88,7 @@ def stream(application: Application, begun: threading.Barrier) -> str:
                     begun.wait(30)
     except httpx.HTTPError:
         return "broken"
-    events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    events = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
     if not events or events[-1] != "[DONE]":
         return "silently short"
     if "error" in json.loads(events[-2]):
@@ -91,25 +97,67 @@ def stream(application: Application, begun: threading.Barrier) -> str:
     return "whole" if finish[-1] == "length" else "silently short"
 
 
-def ends_of_streams_when_killed(application: Application, state: Path, replica: str) -> list[str]:
-    """How long streams end whose replica is killed, as a crash would, once each of them has begun."""
-    victims = frozenset(replicas(state, replica))
-    assert len(victims) == 1
+def ends_of_streams(application: Application, fault: Callable[[], None]) -> list[str]:
+    """How long streams end that meet with a fault once each of them has begun."""
     begun = threading.Barrier(STREAMS + 1)
     with ThreadPoolExecutor(STREAMS) as pool:
         streams = [pool.submit(stream, application, begun) for _ in range(STREAMS)]
         begun.wait(30)
+        fault()
+        return [future.result() for future in streams]
+
+
+def ends_of_streams_when_killed(application: Application, state: Path, replica: str) -> list[str]:
+    """How long streams end whose replica is killed, as a crash would."""
+    victims = frozenset(replicas(state, replica))
+    assert len(victims) == 1
+
+    def kill() -> None:
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
-        ends = [future.result() for future in streams]
+
+    ends = ends_of_streams(application, kill)
     wait_until_ready(application, state, replica, victims)
     return ends
+
+
+def break_channels(ingress: int, replica: int) -> int:
+    """Shut every connection of the token channel between two processes, as a broken network would."""
+    listens = {c.laddr.port for c in psutil.Process(ingress).net_connections("tcp") if c.status == "LISTEN"}
+    outgoing = [
+        c.fd
+        for c in psutil.Process(replica).net_connections("tcp")
+        if c.status == "ESTABLISHED" and c.raddr.port in listens
+    ]
+    process = os.pidfd_open(replica)
+    for descriptor in outgoing:
+        taken = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, descriptor, 0)
+        if taken < 0:
+            pytest.skip(f"no right to reach into another process: {os.strerror(ctypes.get_errno())}")
+        with socket.socket(fileno=taken) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+    os.close(process)
+    return len(outgoing)
 
 
 def test_model_replica_that_dies_is_told_to_every_client(application: Application, state: Path) -> None:
     ends = ends_of_streams_when_killed(application, state, "ModelServer:demo-chat")
     assert set(ends) <= {"whole", "told"}, ends
     assert "told" in ends
+
+
+def test_connection_that_breaks_is_told_to_every_client_and_made_anew(
+    application: Application, state: Path
+) -> None:
+    [ingress] = replicas(state, "Ingress")
+    [replica] = replicas(state, "ModelServer:demo-chat")
+    broken: list[int] = []
+    ends = ends_of_streams(application, lambda: broken.append(break_channels(ingress, replica)))
+
+    assert broken[0] >= 1
+    assert set(ends) == {"told"}, ends
+    assert set(ends_of_streams(application, lambda: None)) == {"whole"}
+    assert replicas(state, "Ingress") | replicas(state, "ModelServer:demo-chat") == {ingress, replica}
 
 
 def test_ingress_that_dies_leaves_no_answer_that_looks_whole(application: Application, state: Path) -> None:

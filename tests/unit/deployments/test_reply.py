@@ -13,10 +13,11 @@ from deployments.reply import (
     error_of_frame,
     is_error_frame,
     is_usage_frame,
+    read_usage_frame,
     rerank,
     usage_of,
-    usage_of_frame,
 )
+from deployments.timing import Stopwatch, Timing
 
 FORM = ReplyFormat("demo-chat", "qwen-max")
 
@@ -57,8 +58,17 @@ def test_usage_frame_is_told_from_a_frame_that_quotes_one() -> None:
     quoting = frame(model="m", choices=[{"delta": {"content": '"choices":[],"usage":{'}}]).encode()
 
     assert is_usage_frame(usage)
-    assert usage_of_frame(usage) == Usage(7, 2)
+    assert read_usage_frame(usage, Stopwatch()) == (Usage(7, 2), usage)
     assert not is_usage_frame(quoting)
+
+
+def test_engines_metrics_are_read_and_taken_off_the_usage_frame() -> None:
+    metrics = {"time_to_first_token_ms": 20.0, "generation_time_ms": 30.0, "queue_time_ms": 5.0}
+    told = frame(model="m", choices=[], usage={"prompt_tokens": 7}, metrics=metrics).encode()
+    usage, passed_on = read_usage_frame(told, Stopwatch())
+
+    assert usage.timing == Timing(0.02, 0.05, 0.005)
+    assert passed_on == frame(model="m", choices=[], usage={"prompt_tokens": 7}).encode()
 
 
 def test_error_frame_is_told_from_a_frame_that_quotes_one() -> None:
@@ -81,7 +91,7 @@ def scores(*values: float) -> SimpleNamespace:
 
 
 def test_rerank_sorts_by_relevance_and_keeps_indexes() -> None:
-    answer = rerank(scores(0.1, 0.9, 0.5), {"documents": ["a", "b", "c"]}, "gte-rerank")
+    answer = rerank(scores(0.1, 0.9, 0.5), {"documents": ["a", "b", "c"]}, "gte-rerank", Stopwatch())
     read = json.loads(answer.body)
 
     assert [r["index"] for r in read["results"]] == [1, 2, 0]
@@ -92,6 +102,6 @@ def test_rerank_sorts_by_relevance_and_keeps_indexes() -> None:
 
 def test_rerank_returns_the_best_without_documents_on_request() -> None:
     body = {"documents": ["a", "b", "c"], "top_n": 2, "return_documents": False}
-    read = json.loads(rerank(scores(0.1, 0.9, 0.5), body, "m").body)
+    read = json.loads(rerank(scores(0.1, 0.9, 0.5), body, "m", Stopwatch()).body)
 
     assert read["results"] == [{"index": 1, "relevance_score": 0.9}, {"index": 2, "relevance_score": 0.5}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from deployments.call import Answer, Reason, Refusal, Task, Usage
+from deployments.timing import Timing
 from serve_app.errors import ModelUnavailable
 from serve_app.observation import CLIENT_GONE
 from tests.unit.serve_app.conftest import KeptRecords, ScriptedUpstream
@@ -20,7 +22,7 @@ FRAME = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
 
 
 def events(response: httpx.Response) -> list[str]:
-    return [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    return [line.removeprefix("data: ") for line in response.text.split("\n\n") if line.startswith("data: ")]
 
 
 async def test_answer_is_passed_on_as_the_engine_wrote_it(
@@ -36,6 +38,34 @@ async def test_answer_is_passed_on_as_the_engine_wrote_it(
     assert call.body["top_k"] == 5
     seen = records.seen[0]
     assert (seen.model, seen.subject, seen.status, seen.usage) == ("chat", "zhangsan", 200, Usage(3, 2))
+
+
+async def test_answer_tells_the_engines_time_from_the_rest(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply = Answer(b"{}", Usage(3, 2, Timing(0.02, 0.05, 0.005)))
+    timing = (await client.post("/v1/chat/completions", json=CHAT)).headers["server-timing"]
+
+    # The engine's time is scripted, and more than this request took in all.
+    assert timing == "ingress;dur=0.0, queue;dur=5.0, engine;dur=50.0"
+
+
+async def test_stream_tells_the_engines_time_in_its_last_comment(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    upstream.items = [FRAME, Usage(7, 2, Timing(0.0, 0.05))]
+    response = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+
+    comment = response.text.split("\n\n")[1]
+    assert re.fullmatch(r": server-timing ingress;dur=\d+\.\d, engine;dur=50\.0", comment)
+    assert "server-timing" not in response.headers
+
+
+async def test_error_tells_its_time_too(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/chat/completions", json={})
+
+    assert response.status_code == 400
+    assert re.fullmatch(r"ingress;dur=\d+\.\d", response.headers["server-timing"])
 
 
 async def test_alias_reaches_its_model_under_the_name_asked(
@@ -55,7 +85,9 @@ async def test_stream_is_frames_then_done(
 
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
-    assert response.content == FRAME + FRAME + b"data: [DONE]\n\n"
+    assert response.content.startswith(FRAME + FRAME + b": server-timing ingress;dur=")
+    assert response.content.endswith(b"data: [DONE]\n\n")
+    assert events(response)[2:] == ["[DONE]"]
     assert records.seen[0].usage == Usage(7, 2)
     assert records.seen[0].first_byte is not None
     assert upstream.closed == 1

@@ -14,6 +14,7 @@ from deployments.checks import problems
 from deployments.config import AcceleratorConfig, ModelConfig
 from deployments.request import parse
 from deployments.server import ModelServer
+from deployments.timing import Stopwatch
 
 pytestmark = [
     # vLLM reads the field too.
@@ -78,7 +79,7 @@ async def test_replica_can_read_the_frames() -> None:
     whole, broken = await frames(), await frames()
     assert whole[-1] == broken[-1] == DONE
     assert [reply.is_usage_frame(frame) for frame in whole] == [False] * 6 + [True, False]
-    assert reply.usage_of_frame(whole[-2]) == Usage(12, 5)
+    assert reply.read_usage_frame(whole[-2], Stopwatch()) == (Usage(12, 5), whole[-2])
     assert all(b'"model":"asked"' in frame for frame in whole[:-1])
     assert [reply.is_error_frame(frame) for frame in broken] == [False] * 4 + [True, False]
     assert reply.error_of_frame(broken[-2])["code"] == 500
