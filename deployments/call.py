@@ -5,6 +5,7 @@ Plain data, light to import on both sides, pickled by Ray. Nothing here speaks H
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -40,7 +41,7 @@ class Call:
         task: What to do.
         body: The client's JSON object; the engine validates it.
         model: The name as the client asked for it, which the answer repeats.
-        request_id: The engine's request id derives from it.
+        request_id: The engine's request id derives from it; no two calls have the same.
     """
 
     task: Task
@@ -108,5 +109,8 @@ Frame = bytes
 DONE: Frame = b"data: [DONE]\n\n"
 """Closes every stream. The engine writes it too; the ingress alone sends it."""
 
-StreamItem = Frame | Usage | Refusal
-"""What a stream yields: frames, then either the Usage or the Refusal that ends it."""
+Bill = Callable[[Usage], None]
+"""Told exactly once what a call has used, however it ends; it may be two seconds after its end."""
+
+StreamItem = Frame | Refusal
+"""What a stream yields: frames, and the Refusal that ends it early."""

@@ -7,7 +7,9 @@ step of the engine yields, leaves as one ZeroMQ message. Connections are encrypt
 itself by CURVE; its public key and an unguessable key of the request travel with the unary call.
 
 Complete or failed, never silently short: frames are numbered, and the unary call's result says how many
-there were. A message is a row of records ``key[16] number[u32] length[u32] frame``, little-endian.
+there were. The call of a client that has gone has no result: one last record tells what it has used.
+
+A message is a row of records ``key[16] number[u32] length[u32] frame``, little-endian.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ import secrets
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from deployments.call import Frame
+from deployments.call import Frame, Usage
 
 KEY_BYTES = 16
 _RECORD = struct.Struct(f"<{KEY_BYTES}sII")
+_SETTLEMENT = 2**32 - 1
+"""The number of the record that tells the usage of a call cut short."""
+_USAGE = struct.Struct("<II")
 _TAIL_BOUND_S = 5.0
 """How long the last frames may take after the unary call has said how many there are."""
 
@@ -71,9 +76,24 @@ class Subscription:
         self._expected: int | None = None
         self._error: BaseException | None = None
         self._changed = asyncio.Event()
+        self._settled: asyncio.Future[Usage] = asyncio.get_running_loop().create_future()
+
+    @property
+    def received(self) -> int:
+        """Frames that have arrived."""
+        return self._received
+
+    @property
+    def settled(self) -> asyncio.Future[Usage]:
+        """What a call cut short has used, once the replica tells."""
+        return self._settled
 
     def accept(self, number: int, frame: bytes) -> None:
         """Take a frame off the wire."""
+        if number == _SETTLEMENT:
+            if not self._settled.done():
+                self._settled.set_result(Usage(*_USAGE.unpack(frame)))
+            return
         if self._error is not None:
             return
         if number != self._received:
@@ -216,6 +236,12 @@ class Writer:
         """
         self._outbox.put(self._key, self.sent, frame)
         self.sent += 1
+
+    def settle(self, usage: Usage) -> None:
+        """Tell what a call cut short has used; nobody is told where the connection is lost."""
+        with suppress(ChannelError):
+            record = _USAGE.pack(usage.prompt_tokens, usage.completion_tokens)
+            self._outbox.put(self._key, _SETTLEMENT, record)
 
 
 class Outbox:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ray.llm._internal.common.callbacks.base import CallbackBase
+from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+
+from deployments.meter import Meter, MeteredStates
 
 
 class Engine(VLLMEngine):
@@ -16,11 +19,17 @@ class Engine(VLLMEngine):
     and a process less is 0.8 GiB and several seconds of start less per model.
     """
 
+    def __init__(self, llm_config: LLMConfig) -> None:
+        super().__init__(llm_config)
+        self.meter = Meter()
+
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, *rest: Any) -> Any:
         parallel = vllm_engine_config.parallel_config
         if vllm_engine_config.device_config.device_type == "cpu" and parallel.world_size == 1:
             parallel.distributed_executor_backend = "uni"
-        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, *rest)
+        client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, *rest)
+        client.output_processor.request_states = MeteredStates(self.meter)
+        return client
 
 
 class LocalSource(CallbackBase):

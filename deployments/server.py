@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -19,8 +20,9 @@ from vllm.entrypoints.serve.exception_handling.error_response import create_erro
 
 from deployments import reply
 from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
-from deployments.channel import Address, ChannelError, Outboxes
+from deployments.channel import Address, ChannelError, Outboxes, Writer
 from deployments.engine import Engine
+from deployments.meter import Tally
 from deployments.request import EngineRequest, Refused, complaint, parse
 from deployments.timing import Stopwatch
 
@@ -48,13 +50,13 @@ class ModelServer(LLMServer):
     def _get_default_engine_class(self) -> type[Engine]:
         return Engine
 
-    async def answer(self, call: Call) -> Answer | Refusal:
-        """Run a call to its end."""
+    async def answer(self, call: Call, address: Address) -> Answer | Refusal:
+        """Run a call to its end. Cut short, it sends what it has used to the address."""
         watch = Stopwatch()
         try:
             request = parse(call, self._llm_config.model_id)
-            answers = self._run(call, request)
-            result = await anext(answers)
+            with self._metered(call, address):
+                result = await anext(self._run(call, request))
         except Refused as refused:
             return refused.refusal
         if call.task is Task.RERANK:
@@ -65,11 +67,10 @@ class ModelServer(LLMServer):
         """Run a call and send its frames over the token channel; returns when the last one is written.
 
         Open as long as the generation runs, so that Serve counts, drains and cancels it as one request.
+        Cut short, it sends what it has used.
         """
-        if self._outboxes is None:
-            self._outboxes = Outboxes()
-        usage, refusal = Usage(), None
-        with self._outboxes.open(address) as writer:
+        usage, refusal = None, None
+        with self._metered(call, address) as (writer, tally):
             try:
                 async with aclosing(self._stream(call)) as items:
                     async for item in items:
@@ -82,9 +83,23 @@ class ModelServer(LLMServer):
             except ChannelError as error:
                 logger.warning("Stream given up", extra={"task": call.task.value, "why": str(error)})
                 refusal = Refusal(Reason.FAILED, str(error))
-            return StreamEnd(writer.sent, usage, refusal)
+            return StreamEnd(writer.sent, usage or tally.usage, refusal)
 
-    async def _stream(self, call: Call) -> AsyncGenerator[StreamItem, None]:
+    @contextmanager
+    def _metered(self, call: Call, address: Address) -> Iterator[tuple[Writer, Tally]]:
+        """The way back to the ingress, and what the call has used, which is told there if it is cut short."""
+        if self._outboxes is None:
+            self._outboxes = Outboxes()
+        with self._outboxes.open(address) as writer, self.engine.meter.open(call.request_id) as tally:
+            try:
+                yield writer, tally
+            finally:
+                # Not by the exception: vLLM turns it into an error response where a call does not stream.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    writer.settle(tally.usage)
+
+    async def _stream(self, call: Call) -> AsyncGenerator[StreamItem | Usage, None]:
         """Run a call and yield its frames as the engine makes them.
 
         The engine is always asked for the usage, since the ingress accounts for it; the client sees

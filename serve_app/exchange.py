@@ -13,7 +13,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task, Usage
+from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task
 from serve_app import observation, schema
 from serve_app.auth.principal import Principal
 from serve_app.auth.tokens import Tokens
@@ -106,7 +106,7 @@ class Exchange:
             async with asyncio.timeout_at(deadline):
                 if isinstance(asked, schema.ChatRequest):
                     body["messages"] = await self._images.inline(body["messages"])
-                call = Call(task, body, model.name, seen.request_id)
+                call = Call(task, body, model.name, seen.engine_request_id)
                 if getattr(asked, "stream", False):
                     seen.stream = True
                     return await self._begin_stream(call, model.config.id, seen, deadline)
@@ -140,14 +140,15 @@ class Exchange:
             )
 
     async def _answer(self, call: Call, model_id: str, seen: Observation) -> Response:
-        answer = await self._upstream.answer(model_id, call)
+        seen.expect_bill()
+        answer = await self._upstream.answer(model_id, call, seen.bill)
         if isinstance(answer, Refusal):
             raise _error(answer, seen)
-        seen.usage = answer.usage
         return Response(answer.body, media_type="application/json")
 
     async def _begin_stream(self, call: Call, model_id: str, seen: Observation, deadline: float) -> Response:
-        items = self._upstream.stream(model_id, call)
+        seen.expect_bill()
+        items = self._upstream.stream(model_id, call, seen.bill)
         try:
             async with self._bound_to(self._config.first_token_timeout_s, deadline):
                 first = await anext(items)
@@ -171,12 +172,9 @@ class Exchange:
         try:
             item: StreamItem | None = first
             while item is not None:
-                if isinstance(item, bytes):
-                    yield item
-                elif isinstance(item, Usage):
-                    seen.usage = item
-                else:
+                if isinstance(item, Refusal):
                     raise _error(item, seen)
+                yield item
                 async with self._bound_to(self._config.idle_timeout_s, deadline):
                     item = await anext(rest, None)
         except TimeoutError:

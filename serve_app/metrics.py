@@ -61,16 +61,16 @@ class IngressMetrics:
         """Count frames that came for streams that are not open."""
         self._unknown.inc(frames)
 
-    def record(self, seen: Observation, latency_s: float) -> None:
+    def record(self, seen: Observation) -> None:
         """Count a request that has ended."""
         model = {"task": seen.task or "none", "model": seen.model or "none"}
         labels = {**model, "status": str(seen.status)}
         self._requests.inc(1, tags=labels)
-        self._latency.observe(latency_s, tags=labels)
+        self._latency.observe(seen.latency_s, tags=labels)
         if seen.first_byte is not None:
             self._ttft.observe(seen.first_byte - seen.started, tags=model)
         if timing := seen.usage.timing:
-            self._framework.observe(seen.framework_s(latency_s), tags=model)
+            self._framework.observe(seen.framework_s, tags=model)
             self._engine.observe(timing.engine_s, tags=model)
             if timing.queue_s is not None:
                 self._queue.observe(timing.queue_s, tags=model)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from ray.exceptions import TaskCancelledError
@@ -35,7 +38,8 @@ class Observation:
     """One request.
 
     Attributes:
-        request_id: From ``x-request-id``, or made.
+        request_id: From ``x-request-id``, or made; what the client is told.
+        engine_request_id: The same with random digits behind it, since clients may send one id twice.
         method: Of HTTP.
         path: As asked; in the log only, never a metric label.
         task: What was asked of a model; empty for other routes.
@@ -49,9 +53,11 @@ class Observation:
         usage: Tokens, once the engine has told.
         started: Monotonic clock at arrival, seconds.
         first_byte: Monotonic clock at the first frame of a stream, seconds.
+        ended: Monotonic clock at the last byte, seconds.
     """
 
     request_id: str
+    engine_request_id: str
     method: str
     path: str
     task: str = ""
@@ -65,26 +71,49 @@ class Observation:
     usage: Usage = field(default_factory=Usage)
     started: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
+    ended: float | None = None
+    _unbilled: bool = False
+    _when_billed: Callable[[], None] | None = None
 
     def mark_first_byte(self) -> None:
         """The first frame is here."""
         if self.first_byte is None:
             self.first_byte = time.monotonic()
 
-    def framework_s(self, latency_s: float) -> float:
-        """Time that is not the engine's: to the first token of a stream, of other answers to the end.
+    def expect_bill(self) -> None:
+        """The request goes to an engine now."""
+        self._unbilled = True
 
-        Args:
-            latency_s: From arrival to now.
-        """
+    def bill(self, usage: Usage) -> None:
+        """What the request has used of its engine."""
+        self.usage = usage
+        self._unbilled = False
+        if self._when_billed is not None:
+            self._when_billed()
+
+    def when_billed(self, then: Callable[[], None]) -> None:
+        """Do something once the bill is there: at once, unless a client has left its engine at work."""
+        if self._unbilled:
+            self._when_billed = then
+        else:
+            then()
+
+    @property
+    def latency_s(self) -> float:
+        """From arrival to the last byte, or to now."""
+        return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def framework_s(self) -> float:
+        """Time that is not the engine's: to the first token of a stream, of other answers to the end."""
         timing = self.usage.timing
         if self.first_byte is not None:
             return max(0.0, self.first_byte - self.started - (timing.before_first_token_s if timing else 0))
-        return max(0.0, latency_s - (timing.total_s if timing else 0))
+        return max(0.0, self.latency_s - (timing.total_s if timing else 0))
 
     def server_timing(self) -> str:
         """The time so far as the value of ``Server-Timing`` (W3C), milliseconds."""
-        parts = {"ingress": self.framework_s(time.monotonic() - self.started)}
+        parts = {"ingress": self.framework_s}
         if timing := self.usage.timing:
             if timing.queue_s is not None:
                 parts["queue"] = timing.queue_s
@@ -95,7 +124,7 @@ class Observation:
 class Recorder(Protocol):
     """Takes the observation of a request that has ended."""
 
-    def record(self, seen: Observation, latency_s: float) -> None:
+    def record(self, seen: Observation) -> None:
         """Count it."""
 
 
@@ -149,7 +178,9 @@ class Observe:
             )
             await self._answer(fault, seen, scope, receive, observed_send)
         finally:
-            self._end(seen)
+            seen.ended = time.monotonic()
+            seen.status = seen.status or CLIENT_CLOSED
+            seen.when_billed(partial(self._end, seen))
 
     async def _answer(
         self, error: ApiError, seen: Observation, scope: Scope, receive: Receive, send: Send
@@ -161,30 +192,27 @@ class Observe:
         await Response(error.render(), error.status_code, headers)(scope, receive, send)
 
     def _end(self, seen: Observation) -> None:
-        seen.status = seen.status or CLIENT_CLOSED
-        latency_s = time.monotonic() - seen.started
-        self._recorder.record(seen, latency_s)
-        logger.log(
-            logging.DEBUG if seen.probe else logging.INFO, "request", extra=_log_fields(seen, latency_s)
-        )
+        self._recorder.record(seen)
+        logger.log(logging.DEBUG if seen.probe else logging.INFO, "request", extra=_log_fields(seen))
 
 
 def _begin(scope: Scope) -> Observation:
     given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
     # What is not of this form would reach the engine's ids and the log; it is replaced, not refused.
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    seen = Observation(request_id, scope["method"], scope["path"])
+    engine_request_id = f"{request_id}-{secrets.token_hex(8)}"
+    seen = Observation(request_id, engine_request_id, scope["method"], scope["path"])
     scope[SCOPE_KEY] = seen
     return seen
 
 
-def _log_fields(seen: Observation, latency_s: float) -> dict[str, object]:
+def _log_fields(seen: Observation) -> dict[str, object]:
     fields: dict[str, object] = {
         "http_method": seen.method,
         "http_path": seen.path,
         "http_status": seen.status,
-        "latency_ms": round(latency_s * 1000, 1),
-        "engine_request_id": seen.request_id,
+        "latency_ms": round(seen.latency_s * 1000, 1),
+        "engine_request_id": seen.engine_request_id,
     }
     if seen.task:
         fields |= {
@@ -199,7 +227,7 @@ def _log_fields(seen: Observation, latency_s: float) -> dict[str, object]:
     if seen.first_byte is not None:
         fields["ttft_ms"] = round((seen.first_byte - seen.started) * 1000, 1)
     if timing := seen.usage.timing:
-        fields["framework_ms"] = round(seen.framework_s(latency_s) * 1000, 1)
+        fields["framework_ms"] = round(seen.framework_s * 1000, 1)
         fields["engine_ms"] = round(timing.total_s * 1000, 1)
     if seen.error:
         fields["error_code"] = seen.error

@@ -16,7 +16,7 @@ from ray.serve.exceptions import (
     RequestCancelledError,
 )
 
-from deployments.call import Answer, Call, Refusal, StreamEnd, StreamItem
+from deployments.call import Answer, Bill, Call, Refusal, StreamEnd, StreamItem
 from deployments.channel import ChannelError, Inbox, StreamOverflow, Subscription
 from serve_app.errors import (
     ApiError,
@@ -26,6 +26,7 @@ from serve_app.errors import (
     SlowReader,
     StreamBroken,
 )
+from serve_app.running_call import RunningCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 class Upstream(Protocol):
     """Reaches the models. Implemented over Serve's handles; tests bring their own."""
 
-    async def answer(self, model_id: str, call: Call) -> Answer | Refusal:
-        """Run a call to its end."""
+    async def answer(self, model_id: str, call: Call, bill: Bill) -> Answer | Refusal:
+        """Run a call to its end; cancelled, it ends the engine's work."""
 
-    def stream(self, model_id: str, call: Call) -> AsyncGenerator[StreamItem, None]:
+    def stream(self, model_id: str, call: Call, bill: Bill) -> AsyncGenerator[StreamItem, None]:
         """Run a call and yield its frames; closing the generator ends the engine's work."""
 
     def close(self) -> None:
@@ -68,50 +69,58 @@ class ServeUpstream:
         self._host = host
         self._stream_buffer_bytes = stream_buffer_bytes
         self._on_unknown = on_unknown
-        self._opened: Inbox | None = None
+        self._inbox: Inbox | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
 
-    async def answer(self, model_id: str, call: Call) -> Answer | Refusal:
+    async def answer(self, model_id: str, call: Call, bill: Bill) -> Answer | Refusal:
         """See ``Upstream``."""
-        response = self._handles[model_id].answer.remote(call)
+        with _translated(model_id):
+            running = self._start(self._handles[model_id].answer, call, bill)
         try:
             with _translated(model_id):
-                result: Answer | Refusal = await response
+                result: Answer | Refusal = await asyncio.shield(running.ending)
                 return result
-        except asyncio.CancelledError:
-            # Not on failure: cancelling a call that the queue refused raises the refusal once more.
-            response.cancel()
-            raise
+        finally:
+            self._stop(running)
 
-    async def stream(self, model_id: str, call: Call) -> AsyncGenerator[StreamItem, None]:
+    async def stream(self, model_id: str, call: Call, bill: Bill) -> AsyncGenerator[StreamItem, None]:
         """See ``Upstream``."""
-        with self._inbox().open(self._stream_buffer_bytes) as frames:
-            response = self._handles[model_id].relay.remote(call, frames.address)
-            ending: asyncio.Future[StreamEnd] = asyncio.ensure_future(response)
-            ending.add_done_callback(partial(_settle, frames))
-            try:
-                with _translated(model_id):
-                    while (chunk := await frames.read()) is not None:
-                        yield chunk
-                    end = ending.result()
-                yield end.refusal or end.usage
-            finally:
-                if not ending.done():
-                    response.cancel()
-                    ending.cancel()
+        with _translated(model_id):
+            running = self._start(self._handles[model_id].relay, call, bill)
+        frames = running.frames
+        running.ending.add_done_callback(partial(_tell_end, frames))
+        try:
+            with _translated(model_id):
+                while (chunk := await frames.read()) is not None:
+                    yield chunk
+                end: StreamEnd = running.ending.result()
+            if end.refusal is not None:
+                yield end.refusal
+        finally:
+            self._stop(running)
 
     def close(self) -> None:
         """See ``Upstream``."""
-        if self._opened is not None:
-            self._opened.close()
+        if self._inbox is not None:
+            self._inbox.close()
 
-    def _inbox(self) -> Inbox:
-        # Not in the constructor: it belongs to the event loop that serves requests.
-        if self._opened is None:
-            self._opened = Inbox(self._host, self._on_unknown)
-        return self._opened
+    def _start(self, method: DeploymentHandle[Any], call: Call, bill: Bill) -> RunningCall:
+        # Not in the constructor: the inbox belongs to the event loop that serves requests.
+        if self._inbox is None:
+            self._inbox = Inbox(self._host, self._on_unknown)
+        return RunningCall(self._inbox.open(self._stream_buffer_bytes), method, call, bill)
+
+    def _stop(self, running: RunningCall) -> None:
+        """Bill a call; in the background where its replica has yet to tell, since its client has gone."""
+        if running.over:
+            running.close()
+            return
+        stopping = asyncio.create_task(running.cancel())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
 
-def _settle(frames: Subscription, ending: asyncio.Future[StreamEnd]) -> None:
+def _tell_end(frames: Subscription, ending: asyncio.Future[StreamEnd]) -> None:
     """Tell a stream how many frames to expect, or why there will be none."""
     if ending.cancelled():
         frames.fail(asyncio.CancelledError())

@@ -1,8 +1,9 @@
 """HAProxy in front of the ingress: what Ray is told of it, and what Ray's configuration of it lacks.
 
-Ray writes HAProxy's configuration. Two things in it have no setting: statistics and metrics are bound to
-all addresses, and where no replica answers a client gets a 500 in plain text. So Ray starts, as HAProxy, a
-script that puts both right and then becomes HAProxy. See docs/decisions/0006-haproxy.md.
+Ray writes HAProxy's configuration. Three things in it have no setting: statistics and metrics are bound to
+all addresses, where no replica answers a client gets a 500 in plain text, and with `splice-request` HAProxy
+does not notice that a client has gone. So Ray starts, as HAProxy, a script that puts them right and then
+becomes HAProxy. See docs/decisions/0006-haproxy.md.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _SCRIPT: Final = """\
 set -e
 for port in {stats} {metrics}; do sed -i "s/bind \\**:$port\\$/bind {loopback}:$port/" "$3"; done
 cp {page} "$(dirname "$3")/500.http"
-exec {binary} "$@"
+exec {binary} -dS "$@"
 """
 
 

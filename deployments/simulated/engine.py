@@ -27,6 +27,7 @@ from vllm.entrypoints.serve.engine.protocol import UsageInfo
 from vllm.exceptions import VLLMClientError
 
 from deployments.config import SimulationConfig
+from deployments.meter import Meter
 from deployments.simulated import answer, frames, response
 from deployments.simulated.answer import Tape, Writer
 from deployments.simulated.batch import Batch, Counters
@@ -77,6 +78,7 @@ class SimulatedEngine(LLMEngine):
         self._completion = _Task("cmpl", plans.completion, completion, response.completion)
         self._tape = Tape(simulation.token_texts, simulation.seed)
         self._batch = Batch(simulation)
+        self.meter = Meter()
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -157,7 +159,7 @@ class SimulatedEngine(LLMEngine):
         except _REFUSALS as failure:
             yield response.refusal(failure)
             return
-        used = await self._read([each.tokens for each in prompts])
+        used = await self._read([each.tokens for each in prompts], request.request_id)
         size = request.dimensions or self._config.embedding_dimensions
         vectors = [answer.embedding(each, size, self._config.seed) for each in prompts]
         answer_id = f"embd-{request.request_id}"
@@ -173,7 +175,7 @@ class SimulatedEngine(LLMEngine):
         except _REFUSALS as failure:
             yield response.refusal(failure)
             return
-        used = await self._read([one.tokens + other.tokens for one, other in pairs])
+        used = await self._read([one.tokens + other.tokens for one, other in pairs], request.request_id)
         values = [answer.score(one, other, self._config.seed) for one, other in pairs]
         yield response.scores(self._model_id, f"score-{request.request_id}", values, used)
 
@@ -186,7 +188,7 @@ class SimulatedEngine(LLMEngine):
             yield response.refusal(failure)
             return
         created = int(time.time())
-        await self._finish(plan.lengths)
+        await self._finish(plan.lengths, request.request_id)
         texts = [
             self._tape.text(self._start(plan, choice), choice.output_tokens, plan.ending.finish_reason)
             for choice in plan.choices
@@ -203,7 +205,7 @@ class SimulatedEngine(LLMEngine):
             return
         form = task.form.begin(f"{task.prefix}-{request.request_id}", int(time.time()), plan.ending)
         try:
-            with self._submitted(plan.lengths, streams=True) as generation:
+            with self._submitted(plan.lengths, request.request_id, streams=True) as generation:
                 writers = [
                     Writer(sequence, form.choice(choice.index), self._tape, self._start(plan, choice))
                     for sequence, choice in zip(generation.sequences, plan.choices, strict=True)
@@ -232,20 +234,24 @@ class SimulatedEngine(LLMEngine):
         return self._tape.start(choice.prompt, choice.index, plan.seed)
 
     @contextlib.contextmanager
-    def _submitted(self, lengths: Iterable[tuple[int, int]], *, streams: bool) -> Iterator[Generation]:
+    def _submitted(
+        self, lengths: Iterable[tuple[int, int]], request_id: str, *, streams: bool
+    ) -> Iterator[Generation]:
         """A request in the batch; however its caller goes, its places are free afterwards."""
         generation = self._batch.submit(lengths, streams=streams)
         try:
             yield generation
         finally:
             self._batch.abort(generation)
+            for sequence in generation.sequences:
+                self.meter.note(f"sim-{request_id}", sequence.prompt_tokens, sequence.made)
 
-    async def _finish(self, lengths: Iterable[tuple[int, int]]) -> None:
-        with self._submitted(lengths, streams=False) as generation:
+    async def _finish(self, lengths: Iterable[tuple[int, int]], request_id: str) -> None:
+        with self._submitted(lengths, request_id, streams=False) as generation:
             await generation.progress()
         if generation.error is not None:
             raise generation.error
 
-    async def _read(self, prompt_tokens: Sequence[int]) -> UsageInfo:
-        await self._finish((tokens, 0) for tokens in prompt_tokens)
+    async def _read(self, prompt_tokens: Sequence[int], request_id: str) -> UsageInfo:
+        await self._finish(((tokens, 0) for tokens in prompt_tokens), request_id)
         return usage(sum(prompt_tokens))

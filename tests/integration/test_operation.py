@@ -56,6 +56,12 @@ def records(state: Path, replica: str) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def told(state: Path, request_id: str) -> list[dict[str, Any]]:
+    """The ingress's own lines of one request."""
+    lines = records(state, "Ingress")
+    return [each for each in lines if each["message"] == "request" and each.get("request_id") == request_id]
+
+
 def test_ready_line_tells_time_and_memory(application: Application, state: Path) -> None:
     assert re.search(r"Ready after \d+ s, [\d.]+ GiB of memory", application.ready_line)
 
@@ -95,10 +101,7 @@ def test_one_log_line_tells_of_a_request_and_never_its_text(
     )
     assert response.headers.get_list("x-request-id") == [request_id]
 
-    def find() -> list[dict[str, Any]]:
-        return [r for r in records(state, "Ingress") if r.get("request_id") == request_id]
-
-    (line,) = eventually(find)
+    (line,) = eventually(lambda: told(state, request_id))
     assert (line["model"], line["alias"], line["user_id"]) == ("demo-chat", "qwen-max", "local")
     assert (line["http_status"], line["task"], line["stream"]) == (200, "chat", stream)
     assert line["input_tokens"] > 0
@@ -107,9 +110,47 @@ def test_one_log_line_tells_of_a_request_and_never_its_text(
     assert "Hello!" not in json.dumps(line)
 
 
+LONG = {**CHAT, "max_tokens": 900, "ignore_eos": True}
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_stream_that_its_client_leaves_is_counted_by_what_the_engine_made(
+    http: httpx.Client, state: Path, n: int
+) -> None:
+    request_id, frames = f"left-{n}", 0
+    body = {**LONG, "stream": True, "n": n, "temperature": 1}
+    with http.stream(
+        "POST", "/v1/chat/completions", json=body, headers={"x-request-id": request_id}
+    ) as response:
+        for line in response.iter_lines():
+            frames += '"content":"' in line and '"content":""' not in line
+            if frames >= 20:
+                break
+
+    (line,) = eventually(lambda: told(state, request_id))
+    assert line["error_code"] == "client_gone"
+    assert line["input_tokens"] > 0
+    assert 20 <= line["output_tokens"] < 900 * n
+
+
+def test_answer_whose_client_goes_is_counted_by_what_the_engine_made(http: httpx.Client, state: Path) -> None:
+    body = {**LONG, "n": 16, "temperature": 1}
+    ids = [f"left-early-{index}" for index in range(6)]
+    for request_id in ids:
+        with pytest.raises(httpx.ReadTimeout):
+            http.post("/v1/chat/completions", json=body, headers={"x-request-id": request_id}, timeout=0.7)
+
+    for request_id in ids:
+        (line,) = eventually(lambda request_id=request_id: told(state, request_id))
+        assert line["error_code"] == "client_gone"
+        assert line["latency_ms"] < 1700, "cancelled within a second"
+        assert line["input_tokens"] > 0
+        assert 0 < line["output_tokens"] < 16 * 900
+
+
 def test_request_id_reaches_the_engine(http: httpx.Client) -> None:
     response = http.post("/v1/chat/completions", json=CHAT, headers={"x-request-id": "order-66"})
-    assert response.json()["id"] == "chatcmpl-order-66"
+    assert response.json()["id"].startswith("chatcmpl-order-66-")
 
 
 def test_logs_hold_no_token(application: Application, state: Path, http: httpx.Client) -> None:
@@ -163,7 +204,9 @@ def test_curl_streams(application: Application) -> None:
         timeout=60,
         check=True,
     )
-    *frames, done = [line.removeprefix("data: ") for line in result.stdout.splitlines() if line]
+    *frames, done = [
+        line.removeprefix("data: ") for line in result.stdout.splitlines() if line.startswith("data: ")
+    ]
     said = "".join(json.loads(frame)["choices"][0]["delta"].get("content", "") for frame in frames)
     assert said == "Hello! How can I help you?"
     assert done == "[DONE]"

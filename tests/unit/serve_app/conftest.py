@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from deployments.call import Answer, Call, Refusal, StreamItem, Usage
+from deployments.call import Answer, Bill, Call, Refusal, StreamItem, Usage
 from deployments.config import ModelConfig, ModelKind
 from serve_app.auth import secret
 from serve_app.auth.tokens import Tokens
@@ -25,27 +25,32 @@ class ScriptedUpstream:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.reply: Answer | Refusal | Exception = Answer(b'{"object":"chat.completion"}', Usage(3, 2))
-        self.items: list[StreamItem | Exception | None] = []
+        self.items: list[StreamItem | Usage | Exception | None] = []
         self.closed = 0
 
-    async def answer(self, model_id: str, call: Call) -> Answer | Refusal:
+    async def answer(self, model_id: str, call: Call, bill: Bill) -> Answer | Refusal:
         self.calls.append(call)
+        bill(self.reply.usage if isinstance(self.reply, Answer) else Usage())
         if isinstance(self.reply, Exception):
             raise self.reply
         return self.reply
 
-    async def stream(self, model_id: str, call: Call) -> AsyncGenerator[StreamItem, None]:
+    async def stream(self, model_id: str, call: Call, bill: Bill) -> AsyncGenerator[StreamItem, None]:
         self.calls.append(call)
+        used = Usage()
         try:
             for item in self.items:
                 if item is None:
                     await asyncio.Event().wait()
                 elif isinstance(item, Exception):
                     raise item
+                elif isinstance(item, Usage):
+                    used = item
                 else:
                     yield item
         finally:
             self.closed += 1
+            bill(used)
 
     def close(self) -> None:
         raise AssertionError("no test here stops the ingress")
@@ -57,7 +62,7 @@ class KeptRecords:
     def __init__(self) -> None:
         self.seen: list[Observation] = []
 
-    def record(self, seen: Observation, latency_s: float) -> None:
+    def record(self, seen: Observation) -> None:
         self.seen.append(seen)
 
 

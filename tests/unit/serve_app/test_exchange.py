@@ -172,7 +172,16 @@ async def test_request_id_is_taken_over_only_in_safe_form(
 ) -> None:
     await client.post("/v1/chat/completions", json=CHAT, headers={"x-request-id": given})
 
-    assert (upstream.calls[0].request_id == given) is kept
+    assert upstream.calls[0].request_id.startswith(f"{given}-") is kept
+
+
+async def test_two_requests_of_one_id_are_two_to_the_engine(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    for _ in range(2):
+        await client.post("/v1/chat/completions", json=CHAT, headers={"x-request-id": "order-66"})
+
+    assert len({call.request_id for call in upstream.calls}) == 2
 
 
 async def test_ready_names_the_model_that_is_missing(

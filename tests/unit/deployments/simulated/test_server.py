@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+import zmq
 from ray.serve.llm import LLMConfig, ModelLoadingConfig
 
 from deployments import build, reply
 from deployments.call import DONE, Answer, Call, Reason, Refusal, Task, Usage
+from deployments.channel import Address, Inbox
 from deployments.checks import problems
 from deployments.config import AcceleratorConfig, ModelConfig
 from deployments.request import parse
@@ -44,17 +47,18 @@ def call(task: Task = Task.CHAT, **body: Any) -> Call:
 
 
 MESSAGES = [{"role": "user", "content": "hello"}]
+NOWHERE = Address("tcp://127.0.0.1:9", zmq.curve_keypair()[0], b"k" * 16)
 
 
 async def test_answers_and_refuses_through_the_replica() -> None:
     replica = await server(model(max_model_len=64))
-    answer = await replica.answer(call(messages=MESSAGES, max_tokens=3))
+    answer = await replica.answer(call(messages=MESSAGES, max_tokens=3), NOWHERE)
     assert isinstance(answer, Answer)
     assert answer.usage == Usage(12, 3)
     body = json.loads(answer.body)
     assert (body["id"], body["model"]) == ("chatcmpl-r1", "asked")
     assert len(body["choices"][0]["message"]["content"].split()) == 3
-    refusal = await replica.answer(call(messages=MESSAGES, max_tokens=64))
+    refusal = await replica.answer(call(messages=MESSAGES, max_tokens=64), NOWHERE)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.CONTEXT_LENGTH
     await replica.engine.shutdown()
@@ -62,7 +66,7 @@ async def test_answers_and_refuses_through_the_replica() -> None:
 
 async def test_full_engine_is_overloaded() -> None:
     replica = await server(model(simulation={"max_num_queued_reqs": 1}))
-    refusal = await replica.answer(call(messages=MESSAGES, n=2))
+    refusal = await replica.answer(call(messages=MESSAGES, n=2), NOWHERE)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.OVERLOADED
     await replica.engine.shutdown()
@@ -86,10 +90,32 @@ async def test_replica_can_read_the_frames() -> None:
     await replica.engine.shutdown()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_call_cut_short_tells_what_it_has_used(stream: bool) -> None:
+    replica = await server(model(simulation={"step_s": 0.01, "faults": {}}))
+    inbox = Inbox("127.0.0.1")
+    with inbox.open(1 << 20) as frames:
+        asked = call(messages=MESSAGES, max_tokens=5000, stream=stream)
+        run = replica.relay(asked, frames.address) if stream else replica.answer(asked, frames.address)
+        task = asyncio.ensure_future(run)
+        async with asyncio.timeout(10):
+            while replica.engine.counters.tokens_made < 5:  # noqa: ASYNC110  (a counter, not an event)
+                await asyncio.sleep(0.005)
+            task.cancel()
+            used = await frames.settled
+    generated = replica.engine.counters.tokens_made
+    assert used == Usage(12, generated)
+    assert 5 <= generated < 5000
+    inbox.close()
+    assert replica._outboxes
+    replica._outboxes.close()
+    await replica.engine.shutdown()
+
+
 async def test_reranks_and_embeds_through_the_replica() -> None:
     replica = await server(model())
-    ranked = await replica.answer(call(Task.RERANK, query="q", documents=["a", "b", "c"], top_n=2))
-    embedded = await replica.answer(call(Task.EMBEDDING, input=["a", "b"]))
+    ranked = await replica.answer(call(Task.RERANK, query="q", documents=["a", "b", "c"], top_n=2), NOWHERE)
+    embedded = await replica.answer(call(Task.EMBEDDING, input=["a", "b"]), NOWHERE)
     assert isinstance(ranked, Answer)
     assert isinstance(embedded, Answer)
     scores = [result["relevance_score"] for result in json.loads(ranked.body)["results"]]
