@@ -15,7 +15,7 @@ IS_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12)
 PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
 	$$name -c '$(IS_PYTHON)' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help setup demo serve stop test lint lock clean
+.PHONY: help setup demo serve stop test lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,9 @@ lint: setup ## style, import direction, types
 
 test: setup demo lint ## everything: lint, then all tests
 	$(BIN)/python -m pytest
+
+bench: setup demo ## every peer side by side: a table, bench/results/*.json and a plot (about 20 minutes)
+	@exec $(BIN)/python -m bench
 
 lock: ## make the locks in requirements/ again
 	@$(PYTHON) -m scripts.lock

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m scripts.config_table
 
-The README holds what this prints; a test compares the two.
+docs/configuration.md holds what this prints; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ import sys
 import types
 import typing
 from collections.abc import Iterator
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from deployments.config import AcceleratorConfig, ModelConfig
+from serve_app.auth.config import IssuerConfig, RoleConfig
 from serve_app.config import AppConfig
+from serve_app.limits.config import LimitRule
 
-_PREFIX = {ModelConfig: "[].", AcceleratorConfig: ".<type>."}
+_PREFIX = {
+    ModelConfig: "[].",
+    IssuerConfig: "[].",
+    LimitRule: "[].",
+    AcceleratorConfig: ".<type>.",
+    RoleConfig: ".<name>.",
+}
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -64,8 +70,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined:
         return ""
-    plain = value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
-    return f"`{json.dumps(plain)}`"
+    return f"`{json.dumps(to_jsonable_python(value))}`"
 
 
 if __name__ == "__main__":

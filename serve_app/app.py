@@ -8,9 +8,12 @@ from deployments.build import build_model
 from serve_app.auth import secret
 from serve_app.config import AppConfig
 from serve_app.ingress import Ingress
+from serve_app.registry import Registry
 
 _HEADROOM = 2
 """Serve lets what is over its bound wait without an end, health checks too; ours answers 503 before that."""
+
+_REGISTRY_ONGOING = 1024
 
 
 def build_app(args: AppConfig) -> Application:
@@ -29,4 +32,8 @@ def build_app(args: AppConfig) -> Application:
         num_replicas=args.ingress.num_replicas,
         max_ongoing_requests=_HEADROOM * args.ingress.max_ongoing_requests,
     )
-    return ingress.bind(args, {model.id: build_model(model) for model in args.models})
+    # One replica: it is the only writer of the store, and the ledger of all ingress replicas.
+    registry = serve.deployment(
+        Registry, name="Registry", num_replicas=1, max_ongoing_requests=_REGISTRY_ONGOING
+    ).bind(args.store, args.limits)
+    return ingress.bind(args, {model.id: build_model(model) for model in args.models}, registry)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_validator
 
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
+from serve_app.auth.config import AuthConfig
 from serve_app.images import ImagePolicy
-
-
-class AuthConfig(FrozenConfig):
-    """How bearer tokens are checked."""
-
-    secret_file: Path = Field(
-        ..., description="File with the HS256 signing secret; `qwen-serve secret FILE` makes one."
-    )
-    issuer: str = Field("qwen-serve", min_length=1, description="The `iss` claim of every token.")
-    audience: str = Field("qwen-serve", min_length=1, description="The `aud` claim of every token.")
-    leeway_s: NonNegativeFloat = Field(
-        5, le=300, description="Clock difference tolerated on `exp`, `nbf` and `iat`, seconds."
-    )
+from serve_app.limits.config import LimitsConfig
+from serve_app.store.config import StoreConfig
 
 
 class IngressConfig(FrozenConfig):
@@ -50,6 +40,10 @@ class IngressConfig(FrozenConfig):
     idle_timeout_s: PositiveFloat = Field(
         60, description="A stream that pauses longer between two tokens is ended, seconds."
     )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128")),
+        description="Networks of proxies whose `x-forwarded-for` is believed.",
+    )
 
 
 class AppConfig(FrozenConfig):
@@ -63,6 +57,10 @@ class AppConfig(FrozenConfig):
         default_factory=dict, description="Further names of models, such as the public cloud's."
     )
     auth: AuthConfig = Field(..., description="Bearer tokens.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much who may use.")
+    store: StoreConfig = Field(
+        default_factory=StoreConfig, description="Where keys, usage and limits are kept."
+    )
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
     allow_simulated_models: bool = Field(

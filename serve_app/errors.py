@@ -5,15 +5,21 @@
     │   ├── UnknownField               unknown_parameter
     │   ├── ContextLengthExceeded      context_length_exceeded
     │   ├── WrongModelKind             model_kind_mismatch
-    │   └── InvalidImage               invalid_image
+    │   ├── InvalidImage               invalid_image
+    │   └── RequestTooLarge            request_exceeds_limit
     ├── Unauthenticated           401  invalid_api_key
+    ├── Forbidden                 403  permission_denied
+    ├── NotFound                  404  not_found
     ├── ModelNotFound             404  model_not_found
     ├── RouteNotFound             404  unknown_url
     ├── MethodNotAllowed          405  method_not_allowed
+    ├── Conflict                  409  conflict
     ├── BodyTooLarge              413  request_too_large
     ├── UnsupportedMediaType      415  unsupported_media_type
+    ├── RateLimited               429  rate_limit_exceeded
     ├── Overloaded                503  overloaded
     ├── ModelUnavailable          503  model_unavailable
+    ├── RegistryUnavailable       503  registry_unavailable
     ├── StreamBroken              503  stream_broken
     ├── SlowReader                408  slow_reader
     ├── EngineTimeout             504  timeout
@@ -99,12 +105,34 @@ class InvalidImage(InvalidRequest):
     code = "invalid_image"
 
 
+class RequestTooLarge(InvalidRequest):
+    """The request alone is more than a limit of the caller ever allows."""
+
+    code = "request_exceeds_limit"
+
+
 class Unauthenticated(ApiError):
     """No credential, or one that does not hold."""
 
     status_code = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class Forbidden(ApiError):
+    """The caller is known and may not do this."""
+
+    status_code = 403
+    type = "invalid_request_error"
+    code = "permission_denied"
+
+
+class NotFound(ApiError):
+    """What an administrator asks for does not exist."""
+
+    status_code = 404
+    type = "invalid_request_error"
+    code = "not_found"
 
 
 class ModelNotFound(ApiError):
@@ -131,6 +159,14 @@ class MethodNotAllowed(ApiError):
     code = "method_not_allowed"
 
 
+class Conflict(ApiError):
+    """What an administrator asks for does not go with what is there."""
+
+    status_code = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
 class BodyTooLarge(ApiError):
     """The body is over the configured limit."""
 
@@ -147,6 +183,14 @@ class UnsupportedMediaType(ApiError):
     code = "unsupported_media_type"
 
 
+class RateLimited(ApiError):
+    """A limit of the caller is used up for now; worth another try after ``Retry-After``."""
+
+    status_code = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
 class Overloaded(ApiError):
     """The queue is full; worth another try after ``Retry-After``."""
 
@@ -161,6 +205,14 @@ class ModelUnavailable(ApiError):
     status_code = 503
     type = "server_error"
     code = "model_unavailable"
+
+
+class RegistryUnavailable(ApiError):
+    """Keys, limits or usage cannot be looked up now."""
+
+    status_code = 503
+    type = "server_error"
+    code = "registry_unavailable"
 
 
 class StreamBroken(ApiError):

@@ -1,22 +1,20 @@
 """One request to a model, from arrival to its last byte: the steps, in order, for every route.
 
-authenticate -> validate -> find the model -> inline images -> call -> encode. The steps that later parts
-of the house add (authorize, reserve, filter, settle, audit) have their place in ``Exchange.run``.
+authenticate -> validate -> authorize -> inline images -> reserve -> call -> encode -> settle.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task
+from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task, Usage
 from serve_app import observation, schema
-from serve_app.auth.principal import Principal
-from serve_app.auth.tokens import Tokens
+from serve_app.admission import Admission
 from serve_app.body import read_json
 from serve_app.config import IngressConfig
 from serve_app.errors import (
@@ -29,8 +27,8 @@ from serve_app.errors import (
     UnknownField,
 )
 from serve_app.images import ImageInliner
-from serve_app.models import ModelTable
 from serve_app.observation import Observation
+from serve_app.prompt_size import measure
 from serve_app.upstream import Upstream
 
 _SCHEMAS: Final[Mapping[Task, type[schema.AnyRequest]]] = {
@@ -56,8 +54,7 @@ class Exchange:
 
     Args:
         config: Limits of the ingress.
-        models: Names and kinds.
-        tokens: Verifies who is asking.
+        admission: Whether a request may go ahead.
         images: Verifies images, and fetches those that are remote.
         upstream: Reaches the models.
     """
@@ -66,26 +63,14 @@ class Exchange:
         self,
         config: IngressConfig,
         *,
-        models: ModelTable,
-        tokens: Tokens,
+        admission: Admission,
         images: ImageInliner,
         upstream: Upstream,
     ) -> None:
         self._config = config
-        self._models = models
-        self._tokens = tokens
+        self._admission = admission
         self._images = images
         self._upstream = upstream
-
-    def authenticate(self, request: Request) -> Principal:
-        """Who is asking.
-
-        Raises:
-            Unauthenticated: No credential that holds.
-        """
-        principal = self._tokens.verify(request.headers.get("authorization"))
-        observation.of(request.scope).subject = principal.subject
-        return principal
 
     async def run(self, request: Request, task: Task) -> Response:
         """Answer one request.
@@ -96,16 +81,20 @@ class Exchange:
         seen = observation.of(request.scope)
         seen.task = task.value
         deadline = asyncio.get_running_loop().time() + self._config.request_timeout_s
-        self.authenticate(request)
-        body = schema.decode(await read_json(request, self._config.max_body_bytes))
+        principal = await self._admission.authenticate(request)
+        content = await read_json(request, self._config.max_body_bytes)
+        body = schema.decode(content)
         asked = schema.validate(_SCHEMAS[task], body)
-        model = self._models.find_for(asked.model, task)
+        model = self._admission.model_for(principal, asked.model, task)
         seen.model, seen.alias = model.config.id, model.name
         self._bound(asked)
         try:
             async with asyncio.timeout_at(deadline):
+                admitted = await self._admission.reserve(principal, model, asked, measure(content, body))
+                admitted.observe(seen)
+                seen.expect_bill(admitted.settle)
                 if isinstance(asked, schema.ChatRequest):
-                    body["messages"] = await self._images.inline(body["messages"])
+                    await self._inline(body, seen)
                 call = Call(task, body, model.name, seen.engine_request_id)
                 if getattr(asked, "stream", False):
                     seen.stream = True
@@ -113,6 +102,14 @@ class Exchange:
                 return await self._answer(call, model.config.id, seen)
         except TimeoutError as error:
             raise self._timeout() from error
+
+    async def _inline(self, body: dict[str, Any], seen: Observation) -> None:
+        """Replace a chat's images by what has been verified; a request that ends here costs nothing."""
+        try:
+            body["messages"] = await self._images.inline(body["messages"])
+        except BaseException:
+            seen.bill(Usage())
+            raise
 
     def _bound(self, asked: schema.AnyRequest) -> None:
         """Refuse what would occupy an engine out of all proportion."""
@@ -140,14 +137,12 @@ class Exchange:
             )
 
     async def _answer(self, call: Call, model_id: str, seen: Observation) -> Response:
-        seen.expect_bill()
         answer = await self._upstream.answer(model_id, call, seen.bill)
         if isinstance(answer, Refusal):
             raise _error(answer, seen)
         return Response(answer.body, media_type="application/json")
 
     async def _begin_stream(self, call: Call, model_id: str, seen: Observation, deadline: float) -> Response:
-        seen.expect_bill()
         items = self._upstream.stream(model_id, call, seen.bill)
         try:
             async with self._bound_to(self._config.first_token_timeout_s, deadline):

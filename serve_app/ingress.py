@@ -19,17 +19,18 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from serve_app.auth import secret
-from serve_app.auth.tokens import Tokens
+from serve_app.admission import Admission
 from serve_app.capacity import Capacity
 from serve_app.config import AppConfig
 from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from serve_app.exchange import Exchange
 from serve_app.images import ImageInliner
+from serve_app.membership import Membership
 from serve_app.metrics import IngressMetrics
 from serve_app.models import ModelTable
 from serve_app.observation import Observe, Recorder
 from serve_app.readiness import Readiness
+from serve_app.registry import OverServe, RegistryClient
 from serve_app.routes import catalogue, docs, health, inference
 from serve_app.upstream import ServeUpstream, Upstream
 
@@ -41,11 +42,18 @@ class Ingress:
     Args:
         config: The whole configuration.
         handles: A handle for each model id.
+        registry: The registry's handle.
     """
 
-    def __init__(self, config: AppConfig, handles: Mapping[str, DeploymentHandle[Any]]) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        handles: Mapping[str, DeploymentHandle[Any]],
+        registry: DeploymentHandle[Any],
+    ) -> None:
         self._config = config
         self._handles = handles
+        self._registry = registry
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs; called once in each replica."""
@@ -58,45 +66,46 @@ class Ingress:
             stream_buffer_bytes=self._config.ingress.stream_buffer_bytes,
             on_unknown=metrics.count_unknown_frames,
         )
-        return compose(self._config, upstream, metrics, readiness.models)
+        registry = RegistryClient(OverServe(self._registry))
+        return compose(self._config, upstream, metrics, readiness.models, registry)
 
 
 def compose(
     config: AppConfig,
     upstream: Upstream,
-    recorder: Recorder,
+    metrics: Recorder,
     models_up: Callable[[], Awaitable[dict[str, bool]]],
-) -> ASGIApp:
+    registry: RegistryClient,
+) -> Starlette:
     """The application with its collaborators.
 
     Raises:
         SecretError: The signing secret is missing or unfit.
+        PublicKeyError: So is a key file of another issuer.
     """
     models = ModelTable({model.id: model for model in config.models}, config.aliases)
     images = ImageInliner(config.images)
-    tokens = Tokens(
-        secret.read(config.auth.secret_file),
-        issuer=config.auth.issuer,
-        audience=config.auth.audience,
-        leeway_s=config.auth.leeway_s,
-    )
-    exchange = Exchange(config.ingress, models=models, tokens=tokens, images=images, upstream=upstream)
+    members = Membership(config, registry)
+    admission = Admission(config, members.authenticator, models, members.limiter)
+    exchange = Exchange(config.ingress, admission=admission, images=images, upstream=upstream)
     routes: list[BaseRoute] = [
         *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
-        *catalogue.routes(exchange, models),
-        *health.routes(models_up),
+        *catalogue.routes(admission),
+        *health.routes(models_up, members.is_known),
         *docs.routes(),
     ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        members.start()
         yield
         upstream.close()
         await images.close()
+        await members.close()
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Observe, recorder=recorder)],
+        middleware=[Middleware(Observe, recorders=(metrics, members.usage))],
         exception_handlers={HTTPException: _translate},
         lifespan=lifespan,
     )

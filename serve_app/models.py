@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from deployments.call import Task
 from deployments.config import ModelConfig, ModelKind
@@ -34,6 +35,10 @@ class NamedModel:
     config: ModelConfig
 
 
+Known: TypeAlias = Callable[[NamedModel], bool]
+"""Whether a caller may know of a model."""
+
+
 class ModelTable:
     """Every model under its id and its aliases.
 
@@ -55,27 +60,37 @@ class ModelTable:
         """Ids of all models, without aliases."""
         return tuple(self._models)
 
-    def find(self, name: str) -> NamedModel:
+    def find(self, name: str, known: Known) -> NamedModel:
         """The model of that name.
 
+        Args:
+            name: An id or an alias.
+            known: Whether the caller may know of a model.
+
         Raises:
-            ModelNotFound: With the nearest name that there is.
+            ModelNotFound: With the nearest name that the caller may know.
         """
         model = self._by_name.get(name)
-        if model is None:
-            near = difflib.get_close_matches(name, self._by_name, n=1)
+        if model is None or not known(model):
+            names = [other for other, candidate in self._by_name.items() if known(candidate)]
+            near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists the models."
             raise ModelNotFound(f"The model {name[:128]!r} does not exist; {hint}", param="model")
         return model
 
-    def find_for(self, name: str, task: Task) -> NamedModel:
+    def find_for(self, name: str, task: Task, known: Known) -> NamedModel:
         """The model of that name, if it can do the task.
+
+        Args:
+            name: An id or an alias.
+            task: What it is to do.
+            known: Whether the caller may know of a model.
 
         Raises:
             ModelNotFound: No model of that name.
             WrongModelKind: It is of another kind; says which route is its own.
         """
-        model = self.find(name)
+        model = self.find(name, known)
         kind = model.config.kind
         if kind not in _KINDS[task]:
             raise WrongModelKind(

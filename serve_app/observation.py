@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.call import Usage
+from serve_app.auth.principal import Principal
 from serve_app.errors import ApiError, InternalError
 
 logger = logging.getLogger("ray.serve")
@@ -45,7 +46,10 @@ class Observation:
         task: What was asked of a model; empty for other routes.
         model: Id of the model; empty where none was found.
         alias: The name that the client asked for.
-        subject: Who asked.
+        principal: Who asked, once that is known.
+        address: The client's, as far as it is known.
+        headers: Of the response, whatever it is.
+        ledger_away: Whether the limits could not be asked.
         stream: Whether the answer is a stream.
         probe: Whether a machine asks every few seconds; logged for debugging only.
         status: HTTP status; 0 until the response starts.
@@ -63,7 +67,10 @@ class Observation:
     task: str = ""
     model: str = ""
     alias: str = ""
-    subject: str = ""
+    principal: Principal | None = None
+    address: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    ledger_away: bool = False
     stream: bool = False
     probe: bool = False
     status: int = 0
@@ -72,7 +79,7 @@ class Observation:
     started: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
     ended: float | None = None
-    _unbilled: bool = False
+    _settle: Callable[[Usage], None] | None = None
     _when_billed: Callable[[], None] | None = None
 
     def mark_first_byte(self) -> None:
@@ -80,20 +87,22 @@ class Observation:
         if self.first_byte is None:
             self.first_byte = time.monotonic()
 
-    def expect_bill(self) -> None:
-        """The request goes to an engine now."""
-        self._unbilled = True
+    def expect_bill(self, settle: Callable[[Usage], None]) -> None:
+        """The request goes to an engine now; whoever settles for it is told what it used."""
+        self._settle = settle
 
     def bill(self, usage: Usage) -> None:
         """What the request has used of its engine."""
         self.usage = usage
-        self._unbilled = False
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(usage)
         if self._when_billed is not None:
             self._when_billed()
 
     def when_billed(self, then: Callable[[], None]) -> None:
         """Do something once the bill is there: at once, unless a client has left its engine at work."""
-        if self._unbilled:
+        if self._settle is not None:
             self._when_billed = then
         else:
             then()
@@ -139,12 +148,12 @@ class Observe:
 
     Args:
         app: The application.
-        recorder: Where the metrics go.
+        recorders: What counts it: metrics, usage.
     """
 
-    def __init__(self, app: ASGIApp, recorder: Recorder) -> None:
+    def __init__(self, app: ASGIApp, recorders: Sequence[Recorder]) -> None:
         self._app = app
-        self._recorder = recorder
+        self._recorders = tuple(recorders)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -156,9 +165,11 @@ class Observe:
         async def observed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update(seen.headers)
                 # A stream tells at its end, when it is known.
                 if seen.first_byte is None:
-                    MutableHeaders(scope=message)["server-timing"] = seen.server_timing()
+                    headers["server-timing"] = seen.server_timing()
             await send(message)
 
         try:
@@ -192,7 +203,8 @@ class Observe:
         await Response(error.render(), error.status_code, headers)(scope, receive, send)
 
     def _end(self, seen: Observation) -> None:
-        self._recorder.record(seen)
+        for recorder in self._recorders:
+            recorder.record(seen)
         logger.log(logging.DEBUG if seen.probe else logging.INFO, "request", extra=_log_fields(seen))
 
 
@@ -219,7 +231,7 @@ def _log_fields(seen: Observation) -> dict[str, object]:
             "task": seen.task,
             "model": seen.model,
             "alias": seen.alias,
-            "user_id": seen.subject,
+            "user_id": seen.principal.subject if seen.principal else "",
             "stream": seen.stream,
             "input_tokens": seen.usage.prompt_tokens,
             "output_tokens": seen.usage.completion_tokens,

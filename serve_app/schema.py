@@ -145,6 +145,27 @@ AnyRequest: TypeAlias = ChatRequest | CompletionRequest | EmbeddingRequest | Rer
 R = TypeVar("R", bound=BaseModel)
 
 
+def most_output_tokens(asked: AnyRequest, context_tokens: int) -> int:
+    """How many tokens the answers to a request have at most.
+
+    Args:
+        asked: The request.
+        context_tokens: What one answer has at most where the request does not say.
+    """
+    match asked:
+        case ChatRequest():
+            each, answers = asked.max_completion_tokens or asked.max_tokens, asked.n or 1
+        case CompletionRequest():
+            each, answers = asked.max_tokens, (asked.n or 1) * _prompts(asked.prompt)
+        case _:
+            return 0
+    return (context_tokens if each is None else min(each, context_tokens)) * answers
+
+
+def _prompts(prompt: str | list[Any]) -> int:
+    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+
+
 def decode(body: bytes) -> dict[str, Any]:
     """A request body as a JSON object.
 

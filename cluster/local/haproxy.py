@@ -40,6 +40,7 @@ _SCRIPT: Final = """\
 #!/bin/sh
 # Ray starts this as HAProxy, with: -db -f <configuration> ...
 set -e
+sed -i "s/^defaults$/&\\n    option forwardfor/" "$3"
 for port in {stats} {metrics}; do sed -i "s/bind \\**:$port\\$/bind {loopback}:$port/" "$3"; done
 cp {page} "$(dirname "$3")/500.http"
 exec {binary} -dS "$@"

@@ -18,10 +18,10 @@ from cluster.local.serve_file import ServeFile
 from deployments.checkpoint import CheckpointError
 from serve_app import proxy
 from serve_app.auth import secret
+from serve_app.auth.config import AuthConfig
 from serve_app.cli.configure import configure
 from serve_app.cli.console import errors, fail, warn
 from serve_app.cli.token import issue
-from serve_app.config import AuthConfig
 from serve_app.serve_file import ServeFileError, load
 
 _TOKEN_SUBJECT = "local"  # noqa: S105  (whom the token names)

@@ -9,21 +9,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from serve_app.exchange import Exchange
-from serve_app.models import ModelTable, NamedModel
+from serve_app.admission import Admission
+from serve_app.models import NamedModel
 
 
-def routes(exchange: Exchange, models: ModelTable) -> list[Route]:
+def routes(admission: Admission) -> list[Route]:
     """The list, and one model of it."""
     created = int(time.time())
 
     async def list_models(request: Request) -> Response:
-        exchange.authenticate(request)
-        return JSONResponse({"object": "list", "data": [_card(model, created) for model in models]})
+        principal = await admission.authenticate(request)
+        cards = [_card(model, created) for model in admission.visible(principal)]
+        return JSONResponse({"object": "list", "data": cards})
 
     async def get_model(request: Request) -> Response:
-        exchange.authenticate(request)
-        return JSONResponse(_card(models.find(request.path_params["model"]), created))
+        principal = await admission.authenticate(request)
+        return JSONResponse(_card(admission.find(principal, request.path_params["model"]), created))
 
     return [
         Route("/v1/models", list_models, methods=["GET"]),

@@ -11,11 +11,14 @@ from starlette.routing import Route
 from serve_app import observation
 
 
-def routes(models_up: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
+def routes(
+    models_up: Callable[[], Awaitable[dict[str, bool]]], callers_known: Callable[[], bool]
+) -> list[Route]:
     """Liveness and readiness.
 
     Args:
         models_up: For each model needed at start, whether it is up.
+        callers_known: Whether credentials can be checked.
     """
 
     async def health(request: Request) -> Response:
@@ -25,7 +28,9 @@ def routes(models_up: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
     async def ready(request: Request) -> Response:
         observation.of(request.scope).probe = True
         models = await models_up()
-        up = all(models.values())
-        return JSONResponse({"ready": up, "models": models}, status_code=200 if up else 503)
+        registry = callers_known()
+        up = registry and all(models.values())
+        state = {"ready": up, "registry": registry, "models": models}
+        return JSONResponse(state, status_code=200 if up else 503)
 
     return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]

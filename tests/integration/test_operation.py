@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_answer_whose_client_goes_is_counted_by_what_the_engine_made(http: httpx
             http.post("/v1/chat/completions", json=body, headers={"x-request-id": request_id}, timeout=0.7)
 
     for request_id in ids:
-        (line,) = eventually(lambda request_id=request_id: told(state, request_id))
+        (line,) = eventually(partial(told, state, request_id))
         assert line["error_code"] == "client_gone"
         assert line["latency_ms"] < 1700, "cancelled within a second"
         assert line["input_tokens"] > 0

@@ -1,4 +1,4 @@
-"""What the READMEs say about the configuration and the repository is so."""
+"""What the READMEs and the reference of the configuration say is so."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def text_of(name: str) -> str:
 
 
 def test_table_of_the_configuration_is_the_printed_one() -> None:
-    assert table() in text_of("README.md")
+    assert table() in text_of("docs/configuration.md")
 
 
 def test_chinese_table_has_every_key_with_its_default() -> None:
-    told = dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", text_of("README.zh-CN.md"), re.MULTILINE))
+    reference = text_of("docs/configuration.zh-CN.md")
+    told = dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", reference, re.MULTILINE))
     assert {key: told.get(key) for key, _, _ in rows()} == {
         key: "必填" if default == "required" else default for key, default, _ in rows()
     }

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from deployments.call import Answer, Bill, Call, Refusal, StreamItem, Usage
 from deployments.config import ModelConfig, ModelKind
 from serve_app.auth import secret
+from serve_app.auth.config import AuthConfig
 from serve_app.auth.tokens import Tokens
-from serve_app.config import AppConfig, AuthConfig, IngressConfig
+from serve_app.config import AppConfig, IngressConfig
 from serve_app.ingress import compose
 from serve_app.observation import Observation
+from serve_app.registry import Registry, RegistryClient
+from serve_app.store import StoreConfig
 
 
 class ScriptedUpstream:
@@ -27,6 +32,7 @@ class ScriptedUpstream:
         self.reply: Answer | Refusal | Exception = Answer(b'{"object":"chat.completion"}', Usage(3, 2))
         self.items: list[StreamItem | Usage | Exception | None] = []
         self.closed = 0
+        self.stopped = False
 
     async def answer(self, model_id: str, call: Call, bill: Bill) -> Answer | Refusal:
         self.calls.append(call)
@@ -53,7 +59,7 @@ class ScriptedUpstream:
             bill(used)
 
     def close(self) -> None:
-        raise AssertionError("no test here stops the ingress")
+        self.stopped = True
 
 
 class KeptRecords:
@@ -63,7 +69,8 @@ class KeptRecords:
         self.seen: list[Observation] = []
 
     def record(self, seen: Observation) -> None:
-        self.seen.append(seen)
+        if not seen.probe:
+            self.seen.append(seen)
 
 
 @pytest.fixture
@@ -86,7 +93,8 @@ def config(secret_file: Path) -> AppConfig:
             model("rank", ModelKind.RERANKER),
         ),
         aliases={"qwen-max": "chat"},
-        auth=AuthConfig(secret_file=secret_file),
+        auth=AuthConfig(secret_file=secret_file, sync_interval_s=0.05),
+        store=StoreConfig(url=f"sqlite:///{secret_file.parent / 'store.db'}"),
         ingress=IngressConfig(
             max_body_bytes=20_000,
             max_choices=4,
@@ -114,13 +122,36 @@ def models_up() -> dict[str, bool]:
 
 
 @pytest.fixture
-def app(
-    config: AppConfig, upstream: ScriptedUpstream, records: KeptRecords, models_up: dict[str, bool]
-) -> ASGIApp:
+async def registry(config: AppConfig) -> AsyncIterator[Registry]:
+    registry = Registry(config.store, config.limits)
+    yield registry
+    await registry.close()
+
+
+@pytest.fixture
+async def app(
+    config: AppConfig,
+    upstream: ScriptedUpstream,
+    records: KeptRecords,
+    models_up: dict[str, bool],
+    registry: Registry,
+) -> AsyncIterator[ASGIApp]:
     async def up() -> dict[str, bool]:
         return models_up
 
-    return compose(config, upstream, records, up)
+    composed = compose(config, upstream, records, up, RegistryClient(registry))
+    async with running(composed):
+        yield composed
+
+
+@asynccontextmanager
+async def running(app: Starlette) -> AsyncIterator[None]:
+    """An application between its start and its stop, once it knows its callers."""
+    async with app.router.lifespan_context(app), asyncio.timeout(10):
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingress")
+        while not (await client.get("/ready")).json()["registry"]:  # noqa: ASYNC110  (polled over HTTP)
+            await asyncio.sleep(0.01)
+        yield
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ async def test_answer_is_passed_on_as_the_engine_wrote_it(
     assert (call.task, call.model) == (Task.CHAT, "chat")
     assert call.body["top_k"] == 5
     seen = records.seen[0]
-    assert (seen.model, seen.subject, seen.status, seen.usage) == ("chat", "zhangsan", 200, Usage(3, 2))
+    assert (seen.model, seen.status, seen.usage) == ("chat", 200, Usage(3, 2))
+    assert seen.principal is not None
+    assert seen.principal.subject == "zhangsan"
 
 
 async def test_answer_tells_the_engines_time_from_the_rest(
@@ -192,7 +194,7 @@ async def test_ready_names_the_model_that_is_missing(
     response = await client.get("/ready")
 
     assert response.status_code == 503
-    assert response.json() == {"ready": False, "models": {"chat": True, "vl": False}}
+    assert response.json() == {"ready": False, "registry": True, "models": {"chat": True, "vl": False}}
 
 
 async def test_models_are_listed_with_their_aliases(client: httpx.AsyncClient) -> None:

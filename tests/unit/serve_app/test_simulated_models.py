@@ -11,8 +11,6 @@ from pydantic import ValidationError
 
 from deployments.config import ModelConfig
 from serve_app.config import AppConfig
-from serve_app.models import ModelTable
-from serve_app.routes.catalogue import routes
 from serve_app.serve_file import load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,22 +45,17 @@ def test_shipped_load_test_configuration_is_sound() -> None:
     assert [problem.path.rpartition(".")[2] for problem in loaded.warnings] == ["simulation"]
 
 
-class OpenDoor:
-    """An exchange that lets everyone in."""
+@pytest.fixture
+def config(config: AppConfig) -> AppConfig:
+    """The usual one, with the models of ``args`` in place of its own."""
+    models = tuple(ModelConfig.model_validate(model) for model in args()["models"])
+    changes = {"models": models, "aliases": {"alias": "sim"}, "allow_simulated_models": True}
+    return config.model_copy(update=changes)
 
-    def authenticate(self, request: object) -> None:
-        """Nothing to check."""
 
-
-async def test_only_the_card_of_a_simulated_model_says_so() -> None:
-    from starlette.applications import Starlette
-
-    models = {model.id: model for model in (ModelConfig.model_validate(m) for m in args()["models"])}
-    door: Any = OpenDoor()
-    app = Starlette(routes=list(routes(door, ModelTable(models, {"alias": "sim"}))))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        cards = {card["id"]: card for card in (await client.get("/v1/models")).json()["data"]}
-        one = (await client.get("/v1/models/sim")).json()
+async def test_only_the_card_of_a_simulated_model_says_so(client: httpx.AsyncClient) -> None:
+    cards = {card["id"]: card for card in (await client.get("/v1/models")).json()["data"]}
+    one = (await client.get("/v1/models/sim")).json()
     assert {name: card.get("simulated") for name, card in cards.items()} == {
         "real": None,
         "sim": True,

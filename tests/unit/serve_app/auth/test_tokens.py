@@ -39,9 +39,19 @@ def segment(value: bytes) -> str:
 
 
 def test_issued_token_names_its_principal() -> None:
-    token = TOKENS.issue("zhangsan", ["user", "admin", "user"], 60)
-    assert TOKENS.verify(f"Bearer {token}") == Principal("zhangsan", frozenset({"user", "admin"}))
-    assert TOKENS.verify(f"bearer {token}").subject == "zhangsan"
+    before = int(time.time())
+    token = TOKENS.issue("zhangsan", ["user", "admin", "user"], 60, tenant="research")
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    read = TOKENS.read(token)
+    assert read.principal == Principal(
+        "zhangsan", frozenset({"user", "admin"}), "research", token_id=token_id
+    )
+    assert before <= read.issued_at_s <= time.time()
+    assert TOKENS.verify(f"Bearer {token}") == read.principal
+
+
+def test_token_without_a_tenant_is_of_the_default_one() -> None:
+    assert TOKENS.read(signed()).principal == Principal("zhangsan", frozenset({"user"}), "default")
 
 
 def test_leeway_forgives_a_clock_that_runs_behind() -> None:
@@ -69,6 +79,12 @@ REFUSED = {
     "roles are text": signed(roles="admin"),
     "roles hold numbers": signed(roles=[1]),
     "expiry is text": signed(exp="never"),
+    "tenant is a list": signed(tenant=["research"]),
+    "tenant is empty": signed(tenant=""),
+    "token id is a number": signed(jti=5),
+    "subject breaks the line": signed(sub="zhang\nsan"),
+    "subject is half a character": signed(sub="\ud800"),
+    "subject is endless": signed(sub="x" * 300),
     "other algorithm": jwt.encode({"sub": "a", "exp": NOW + 60}, SECRET * 2, algorithm="HS512"),
     "alg none": f"{segment(json.dumps({'alg': 'none'}).encode())}.{segment(b'{}')}.",
     "alg none, cased": f"{segment(json.dumps({'alg': 'nOnE'}).encode())}.{segment(b'{}')}.",

@@ -1,0 +1,1 @@
+"""Applications that are measured beside this project: as little as is needed around the simulated engine."""
