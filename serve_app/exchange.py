@@ -90,7 +90,8 @@ class Exchange:
         self._bound(asked)
         try:
             async with asyncio.timeout_at(deadline):
-                admitted = await self._admission.reserve(principal, model, asked, measure(content, body))
+                size = measure(content, body, schema.prompts(asked))
+                admitted = await self._admission.reserve(principal, model, asked, size)
                 admitted.observe(seen)
                 seen.expect_bill(admitted.settle)
                 if isinstance(asked, schema.ChatRequest):

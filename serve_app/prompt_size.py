@@ -22,24 +22,27 @@ class PromptSize:
     Attributes:
         text_bytes: Of the request's JSON, without its images.
         images: How many there are.
+        prompts: How many the engine reads; each fits the model's context by itself.
     """
 
     text_bytes: int
     images: int = 0
+    prompts: int = 1
 
 
-def measure(content: bytes, body: Mapping[str, Any]) -> PromptSize:
+def measure(content: bytes, body: Mapping[str, Any], prompts: int) -> PromptSize:
     """The size of a request's prompt; an image counts as an image, and not by the bytes of its URL.
 
     Args:
         content: The request's body as it came.
         body: The same, read.
+        prompts: How many the engine reads.
 
     Raises:
         InvalidRequest: The messages are not of the right form.
     """
     images = read_messages(body["messages"])[1] if "messages" in body else []
-    return PromptSize(max(0, len(content) - sum(len(image.url) for image in images)), len(images))
+    return PromptSize(max(0, len(content) - sum(len(image.url) for image in images)), len(images), prompts)
 
 
 class PromptBound:
@@ -58,11 +61,11 @@ class PromptBound:
         Args:
             model_id: Whose tokens.
             size: Of the prompt.
-            max_model_len: The model's context; no prompt is longer.
+            max_model_len: The model's context; no single prompt is longer.
         """
         ratio = min(1.0, self._tokens_per_byte.get(model_id, 1.0) * _MARGIN)
         bound = max(1, int(size.text_bytes * ratio)) + size.images * _TOKENS_PER_IMAGE
-        return bound if max_model_len is None else min(bound, max_model_len)
+        return bound if max_model_len is None else min(bound, max_model_len * size.prompts)
 
     def learn(self, model_id: str, size: PromptSize, prompt_tokens: int) -> None:
         """The engine has counted a prompt."""

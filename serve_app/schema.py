@@ -156,14 +156,26 @@ def most_output_tokens(asked: AnyRequest, context_tokens: int) -> int:
         case ChatRequest():
             each, answers = asked.max_completion_tokens or asked.max_tokens, asked.n or 1
         case CompletionRequest():
-            each, answers = asked.max_tokens, (asked.n or 1) * _prompts(asked.prompt)
+            each, answers = asked.max_tokens, (asked.n or 1) * prompts(asked)
         case _:
             return 0
     return (context_tokens if each is None else min(each, context_tokens)) * answers
 
 
-def _prompts(prompt: str | list[Any]) -> int:
-    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+def prompts(asked: AnyRequest) -> int:
+    """How many prompts the engine reads for a request."""
+    match asked:
+        case (
+            CompletionRequest(prompt=[str() | list(), *_] as texts)
+            | EmbeddingRequest(input=[str() | list(), *_] as texts)
+        ):
+            return len(texts)
+        case RerankRequest():
+            return len(asked.documents)
+        case ScoreRequest():
+            return max(len(text) if isinstance(text, list) else 1 for text in (asked.text_1, asked.text_2))
+        case _:
+            return 1
 
 
 def decode(body: bytes) -> dict[str, Any]:
