@@ -22,6 +22,7 @@ from deployments.config import AcceleratorConfig, ModelConfig
 from serve_app.auth.config import IssuerConfig, RoleConfig
 from serve_app.config import AppConfig
 from serve_app.limits.config import LimitRule
+from serve_app.usage.prices import PriceConfig
 
 _PREFIX = {
     ModelConfig: "[].",
@@ -29,6 +30,7 @@ _PREFIX = {
     LimitRule: "[].",
     AcceleratorConfig: ".<type>.",
     RoleConfig: ".<name>.",
+    PriceConfig: ".<model>.",
 }
 
 

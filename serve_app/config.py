@@ -12,6 +12,7 @@ from serve_app.auth.config import AuthConfig
 from serve_app.images import ImagePolicy
 from serve_app.limits.config import LimitsConfig
 from serve_app.store.config import StoreConfig
+from serve_app.usage.prices import PriceConfig
 
 
 class IngressConfig(FrozenConfig):
@@ -61,6 +62,9 @@ class AppConfig(FrozenConfig):
     store: StoreConfig = Field(
         default_factory=StoreConfig, description="Where keys, usage and limits are kept."
     )
+    prices: dict[ModelId, PriceConfig] = Field(
+        default_factory=dict, description="What tokens cost, by model id; for the statement of usage."
+    )
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
     allow_simulated_models: bool = Field(
@@ -73,6 +77,9 @@ class AppConfig(FrozenConfig):
         for model_id in ids:
             if ids.count(model_id) > 1:
                 raise ValueError(f"models: two models have the id {model_id!r}; ids must differ")
+        for model_id in self.prices:
+            if model_id not in ids:
+                raise ValueError(f"prices.{model_id}: there is no such model; one of {', '.join(ids)}")
         for alias, target in self.aliases.items():
             if alias in ids:
                 raise ValueError(f"aliases.{alias}: a model has that id already")

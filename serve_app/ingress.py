@@ -5,8 +5,9 @@ Imports neither torch nor vLLM; a test looks at the running process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from deployments.config import ModelConfig
 from serve_app.admission import Admission
 from serve_app.capacity import Capacity
 from serve_app.config import AppConfig
@@ -31,7 +33,7 @@ from serve_app.models import ModelTable
 from serve_app.observation import Observe, Recorder
 from serve_app.readiness import Readiness
 from serve_app.registry import OverServe, RegistryClient
-from serve_app.routes import catalogue, docs, health, inference
+from serve_app.routes import admin, catalogue, docs, health, inference
 from serve_app.upstream import ServeUpstream, Upstream
 
 
@@ -91,6 +93,15 @@ def compose(
     routes: list[BaseRoute] = [
         *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
         *catalogue.routes(admission),
+        *admin.routes(
+            admission.administrator,
+            registry,
+            roles=tuple(config.auth.roles),
+            rules=config.limits.rules,
+            prices=config.prices,
+            models=partial(_states, config.models, models_up),
+            max_body_bytes=config.ingress.max_body_bytes,
+        ),
         *health.routes(models_up, members.is_known),
         *docs.routes(),
     ]
@@ -111,6 +122,22 @@ def compose(
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _states(
+    models: Sequence[ModelConfig], models_up: Callable[[], Awaitable[dict[str, bool]]]
+) -> list[dict[str, Any]]:
+    """Each model and its state, for administrators."""
+    up = await models_up()
+    return [
+        {
+            "object": "model",
+            "id": model.id,
+            "kind": model.kind.value,
+            "state": "running" if up[model.id] else "starting",
+        }
+        for model in models
+    ]
 
 
 def _translate(request: Request, error: Exception) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from serve_app.cli import key, limits
 from serve_app.cli.check import check
 from serve_app.cli.configure import configure_command
 from serve_app.cli.secret import secret_command
 from serve_app.cli.token import token
 from serve_app.cli.up import stop, up
+from serve_app.cli.usage import usage_command
 
 app = typer.Typer(
     name="qwen-serve",
@@ -23,5 +25,8 @@ app.command()(check)
 app.command()(token)
 app.command("secret")(secret_command)
 app.command("configure")(configure_command)
+app.add_typer(key.app, name="key")
+app.add_typer(limits.app, name="limits")
+app.command("usage")(usage_command)
 
 __all__ = ["app"]

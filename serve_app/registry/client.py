@@ -16,7 +16,7 @@ from serve_app.registry.operations import Operation
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 10.0
 """How long an answer is waited for. Serve itself waits without an end for a replica that is being started."""
 
 T = TypeVar("T")

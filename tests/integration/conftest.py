@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 600
@@ -36,12 +37,14 @@ class Application:
         token: For any user.
         state: Folder of its logs; None where the tests did not start it.
         ready_line: What the launcher said when it was ready.
+        config: What it was started with.
     """
 
     url: str
     token: str
     state: Path | None = None
     ready_line: str = ""
+    config: Path = ROOT / "serve_config.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +52,16 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
     if url := os.environ.get("QWEN_SERVE_TEST_URL"):
         yield Application(url, os.environ["QWEN_SERVE_TEST_TOKEN"])
         return
-    with running(ROOT / "serve_config.yaml", tmp_path_factory.mktemp("state")) as application:
+    state = tmp_path_factory.mktemp("state")
+    content = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    # The repository's own application keeps its secret and its keys to itself.
+    content["applications"][0]["args"] |= {
+        "auth": {"secret_file": str(state / "jwt.key")},
+        "store": {"url": f"sqlite:///{state}/store.db"},
+    }
+    config = state / "serve_config.yaml"
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with running(config, state) as application:
         yield application
 
 
@@ -65,7 +77,7 @@ def running(config: Path, state: Path) -> Iterator[Application]:
     with output.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield _when_ready(process, output, state)
+        yield replace(_when_ready(process, output, state), config=config)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(STOPPED_WITHIN_S) == 0, output.read_text(encoding="utf-8")[-3000:]

@@ -239,8 +239,8 @@ async def test_request_larger_than_the_limit_is_told_so_and_not_to_try_again(
     body = {"model": "embed", "input": ["x" * 900] * 3}
     headers = bearer(config, "wordy")
     fits = await nobody.post("/v1/embeddings", json=body, headers=headers)
-    body = {"model": "chat", "prompt": ["x" * 900] * 3, "n": 4, "max_tokens": 64}
-    too_large = await nobody.post("/v1/completions", json=body, headers=headers)
+    many: dict[str, Any] = {"model": "chat", "prompt": ["x" * 900] * 3, "n": 4, "max_tokens": 64}
+    too_large = await nobody.post("/v1/completions", json=many, headers=headers)
 
     assert fits.status_code == 200
     assert too_large.status_code == 400
