@@ -15,7 +15,12 @@ from scripts.machine import SetupFailed
 _LOG_EVERY_S = 15.0
 _CLEAR_LINE = "\r\x1b[K"
 
-_NOT_FOUND = re.compile(r"No matching distribution found for (\S+)")
+# Where pip's configuration names constraints, pip says "conflicting" of a version that is nowhere to be
+# found: with --no-deps nothing else can conflict.
+_NOT_FOUND = re.compile(
+    r"No matching distribution found for (\S+)"
+    r"|Cannot install (\S+) because these package versions have conflicting dependencies"
+)
 _UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
     r"|Max retries exceeded|Temporary failure in name resolution|Network is unreachable"
@@ -149,7 +154,7 @@ def explain(output: str, log: Path) -> str:
     if found := _NOT_FOUND.search(output):
         here = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
         return (
-            f"there is no wheel of {found[1]} for {here} "
+            f"there is no wheel of {found[1] or found[2]} for {here} "
             "where pip looks; use Python 3.11 on x86_64 Linux, or tell pip where it is (PIP_FIND_LINKS) "
             f"(all of it: {log})"
         )

@@ -58,6 +58,13 @@ def test_what_a_real_pip_cannot_find_is_told_from_what_fails(tmp_path: Path) -> 
     assert not pip.try_install(["--no-index", "--find-links", str(tmp_path), "no-such-package==1"])
     with pytest.raises(SetupFailed, match="no wheel of no-such-package==1"):
         pip.install(["--no-index", "--find-links", str(tmp_path), "no-such-package==1"])
+    # Constraints, as a machine's pip.conf can name them, change pip's words.
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("no-such-package<=2\n", encoding="utf-8")
+    wanted = ["--no-index", "--find-links", str(tmp_path), "--constraint", str(constraints)]
+    assert not pip.try_install([*wanted, "no-such-package==1"])
+    with pytest.raises(SetupFailed, match="no wheel of no-such-package==1"):
+        pip.install([*wanted, "no-such-package==1"])
     with pytest.raises(SetupFailed, match="pip failed"):
         pip.try_install(["--no-index", "not a requirement"])
     assert "no-such-package==1" in (tmp_path / "logs" / "setup.log").read_text()
