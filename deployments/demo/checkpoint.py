@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -49,21 +49,25 @@ def write_checkpoint(folder: Path, digest: str, fill: Callable[[Path], None]) ->
     Raises:
         CheckpointError: the target's parent cannot be written to.
     """
+    work = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write to {folder.parent}: {error.strerror}; choose another folder with --out"
-        ) from error
-    try:
-        # mkdtemp's 0700 would hide the models from an engine that runs as another user.
-        work.chmod(0o755)
+        # Within the try: a signal may end the process at any time from the moment that the folder is there.
+        _make(work)
         fill(work)
         _seal(work, digest)
         _replace(folder, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _make(work: Path) -> None:
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {work.parent}: {error.strerror}; choose another folder with --out"
+        ) from error
 
 
 def _seal(work: Path, digest: str) -> None:
