@@ -24,8 +24,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_WITHIN_S = 600
-STOPPED_WITHIN_S = 60
+READY_WITHIN_S = 900
+STOPPED_WITHIN_S = 240
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,5 @@ async def async_client(application: Application) -> AsyncIterator[openai.AsyncOp
 @pytest.fixture(scope="session")
 def http(application: Application) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {application.token}"}
-    with httpx.Client(base_url=application.url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=application.url, headers=headers, timeout=180) as client:
         yield client

@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from tests.integration.conftest import ROOT, Application
+from tests.machine import slowness
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +49,7 @@ def run(application: Application, config: Path) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert (done.returncode != 0) is fails, done.stderr
@@ -61,7 +62,7 @@ def test_key_is_made_used_counted_and_revoked(application: Application, run: Run
     key = run("key", "create", "--name", "nightly", "--subject", "lisi", "--tenant", "search")
     client = openai.OpenAI(base_url=f"{application.url}/v1", api_key=key["key"], max_retries=0)
     used = None
-    deadline = time.monotonic() + REVOKED_WITHIN_S
+    deadline = time.monotonic() + REVOKED_WITHIN_S * slowness()
     while used is None:
         try:
             used = client.chat.completions.create(model="qwen-max", messages=QUESTION, temperature=0).usage
@@ -73,7 +74,7 @@ def test_key_is_made_used_counted_and_revoked(application: Application, run: Run
         lines = run("usage", "--by", "tenant,user,model")["data"]
         return next((line for line in lines if line["user"] == "lisi"), None)
 
-    deadline = time.monotonic() + COUNTED_WITHIN_S
+    deadline = time.monotonic() + COUNTED_WITHIN_S * slowness()
     while (line := of_lisi()) is None:
         assert time.monotonic() < deadline, "usage arrives within seconds"
     assert (line["tenant"], line["model"], line["requests"]) == ("search", "demo-chat", 1)
@@ -84,7 +85,7 @@ def test_key_is_made_used_counted_and_revoked(application: Application, run: Run
         "key", "create", "--name", "nightly", "--subject", "x", "--tenant", "search", fails=True
     )
     run("key", "revoke", key["id"])
-    deadline = time.monotonic() + REVOKED_WITHIN_S
+    deadline = time.monotonic() + REVOKED_WITHIN_S * slowness()
     with pytest.raises(openai.AuthenticationError):  # noqa: PT012  (asked until it is)
         while time.monotonic() < deadline:
             client.models.list()
@@ -99,7 +100,7 @@ def test_limit_that_is_set_holds_and_goes_again(application: Application, run: R
     body = {"model": "demo-chat", "messages": QUESTION, "max_tokens": 1}
 
     def status_becomes(wanted: int) -> httpx.Response:
-        deadline = time.monotonic() + 2 * REVOKED_WITHIN_S
+        deadline = time.monotonic() + 2 * REVOKED_WITHIN_S * slowness()
         while time.monotonic() < deadline:
             response = httpx.post(f"{application.url}/v1/chat/completions", json=body, headers=headers)
             if response.status_code == wanted:

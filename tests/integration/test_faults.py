@@ -27,7 +27,8 @@ pytestmark = pytest.mark.integration
 STREAMS = 8
 _PIDFD_GETFD = 438
 """The number of Linux's system call on every architecture; Python has no name for it."""
-BACK_WITHIN_S = 180
+BACK_WITHIN_S = 600
+BEGUN_WITHIN_S = 180
 LONG = {
     "model": "demo-chat",
     "messages": [{"role": "user", "content": "Tell me a short story."}],
@@ -64,7 +65,7 @@ def wait_until_ready(application: Application, state: Path, replica: str, dead: 
     deadline = time.monotonic() + BACK_WITHIN_S
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
-            ready = httpx.get(f"{application.url}/ready", timeout=5).status_code == 200
+            ready = httpx.get(f"{application.url}/ready", timeout=15).status_code == 200
             if ready and replicas(state, replica) - dead:
                 return
         time.sleep(0.5)  # between two looks
@@ -77,7 +78,11 @@ def stream(application: Application, begun: threading.Barrier) -> str:
     text, waiting = "", True
     try:
         with httpx.stream(
-            "POST", f"{application.url}/v1/chat/completions", json=LONG, headers=headers, timeout=60
+            "POST",
+            f"{application.url}/v1/chat/completions",
+            json=LONG,
+            headers=headers,
+            timeout=BEGUN_WITHIN_S,
         ) as response:
             if response.status_code != 200:
                 return "told"
@@ -85,7 +90,7 @@ def stream(application: Application, begun: threading.Barrier) -> str:
                 text += chunk
                 if waiting:
                     waiting = False
-                    begun.wait(30)
+                    begun.wait(BEGUN_WITHIN_S)
     except httpx.HTTPError:
         return "broken"
     events = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
@@ -102,7 +107,7 @@ def ends_of_streams(application: Application, fault: Callable[[], None]) -> list
     begun = threading.Barrier(STREAMS + 1)
     with ThreadPoolExecutor(STREAMS) as pool:
         streams = [pool.submit(stream, application, begun) for _ in range(STREAMS)]
-        begun.wait(30)
+        begun.wait(BEGUN_WITHIN_S)
         fault()
         return [future.result() for future in streams]
 

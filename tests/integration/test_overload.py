@@ -47,7 +47,7 @@ async def ends(application: Application, model: str, *, stream: bool) -> Counter
     }
     headers = {"authorization": f"Bearer {application.token}"}
     limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(headers=headers, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=180, limits=limits) as client:
 
         async def one() -> str:
             response = await client.post(f"{application.url}/v1/chat/completions", json=body)
@@ -84,7 +84,7 @@ async def test_ingress_takes_as_many_as_it_may_and_finishes_them(
 
 async def test_health_answers_while_everything_is_full(simulated: Application) -> None:
     full = asyncio.ensure_future(ends(simulated, "wide", stream=True))
-    async with httpx.AsyncClient(base_url=simulated.url, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=simulated.url, timeout=30) as client:
         seen = set()
         while not full.done():
             seen.add((await client.get("/health")).status_code)

@@ -42,7 +42,7 @@ def test_python_example_prints_what_the_readme_shows(
         env=environment(application),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.stdout.strip() == output.strip(), result.stderr[-2000:]
@@ -56,7 +56,7 @@ def test_curl_example_is_answered(application: Application, name: str, command: 
         env=environment(application),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     (best,) = json.loads(result.stdout)["results"]

@@ -111,7 +111,7 @@ def test_stop_ends_a_session_whose_launcher_lives(folder: Path) -> None:
     # This launcher does not handle the signal, so that it leaves its process behind.
     assert session.stop(folder).startswith(("stopped", "cleared"))
 
-    assert launcher.wait(timeout=10) == -signal.SIGTERM
+    assert launcher.wait(timeout=60) == -signal.SIGTERM
     assert processes.find(mark) == ()
     assert session.recorded(folder) is None
 

@@ -94,7 +94,7 @@ def test_signal_ends_every_process_and_leaves_no_folder(tmp_path: Path, number: 
         # Both are at work, importing or training, when both have their folder.
         assert _comes_true(lambda: len(list(tmp_path.iterdir())) == 2)
         process.send_signal(number)
-        assert process.wait(timeout=60) == 128 + number
+        assert process.wait(timeout=240) == 128 + number
     assert list(tmp_path.iterdir()) == []
     # multiprocessing's own tracker goes a moment later.
     assert _comes_true(lambda: not _has_processes(process.pid))

@@ -98,7 +98,7 @@ async def test_call_cut_short_tells_what_it_has_used(stream: bool) -> None:
         asked = call(messages=MESSAGES, max_tokens=5000, stream=stream)
         run = replica.relay(asked, frames.address) if stream else replica.answer(asked, frames.address)
         task = asyncio.ensure_future(run)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while replica.engine.counters.tokens_made < 5:  # noqa: ASYNC110  (a counter, not an event)
                 await asyncio.sleep(0.005)
             task.cancel()

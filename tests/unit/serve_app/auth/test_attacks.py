@@ -44,7 +44,7 @@ from tests.unit.serve_app.auth.records import issued
 
 HERE = "192.0.2.1"
 NOW = int(time.time())
-OWN = {"iss": "qwen-serve", "aud": "qwen-serve", "sub": "lisi", "iat": NOW, "exp": NOW + 600}
+OWN = {"iss": "qwen-serve", "aud": "qwen-serve", "sub": "lisi", "iat": NOW, "exp": NOW + 86_400}
 
 
 def by_hand(header: dict[str, Any], claims: dict[str, Any], secret: bytes = b"") -> str:

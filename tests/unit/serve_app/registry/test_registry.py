@@ -56,12 +56,15 @@ async def test_database_that_is_down_at_the_start_is_used_once_it_is_up(
     assert await registry.run(ListKeys()) == ()
 
 
-async def test_many_at_once_open_the_database_once(registry: Registry) -> None:
+async def test_many_at_once_open_the_database_once(path: Path) -> None:
+    # They wait for each other's writes, on a slow disk for seconds.
+    registry = Registry(StoreConfig(url=f"sqlite:///{path}", timeout_s=60), LimitsConfig())
     answers = await asyncio.gather(
         *(registry.run(CreateKey(NEW.model_copy(update={"name": f"key {n}"}))) for n in range(20))
     )
     assert all(isinstance(answer, IssuedKey) for answer in answers)
     assert len(await registry.run(ListKeys())) == 20
+    await registry.close()
 
 
 async def test_database_that_goes_down_later_loses_nothing_that_is_sent_again(
