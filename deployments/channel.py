@@ -275,7 +275,7 @@ class Outbox:
         # ZeroMQ wakes a descriptor only after somebody has looked and found nothing.
         self._watch()
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
-        self._loop.add_reader(self._descriptor, self._flush)
+        self._loop.add_reader(self._descriptor, self._ready)
         self._socket.connect(address.endpoint)
 
     @property
@@ -304,6 +304,12 @@ class Outbox:
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
+
+    def _ready(self) -> None:
+        # Whatever has woken the descriptor, such as a connection that was made: it stays awake, and the event
+        # loop with it, until somebody looks.
+        self._socket.getsockopt(zmq.EVENTS)
+        self._flush()
 
     def _flush(self) -> None:
         self._scheduled = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -199,3 +200,11 @@ async def test_stranger_without_the_public_key_delivers_nothing(
             await asyncio.sleep(0.2)
         assert stream._received == 0
         assert unknown == []
+
+
+async def test_connection_over_which_nothing_is_sent_costs_no_time(inbox: Inbox, outboxes: Outboxes) -> None:
+    """As that of a replica whose calls are answered without streams."""
+    with inbox.open(LIMIT) as stream, outboxes.open(stream.address):
+        begun, used = time.monotonic(), time.thread_time()
+        await asyncio.sleep(0.5)  # while it connects, and for a while after
+        assert time.thread_time() - used < 0.2 * (time.monotonic() - begun)
