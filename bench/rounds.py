@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from bench.results import Cell, EngineKind, PeerNote, Round
 
 Say = Callable[[str], None]
 
+_ROOT = Path(__file__).resolve().parent.parent
 _MIB = 2**20
 _WARM_TOKENS = 16
 
@@ -81,7 +83,7 @@ def measure(engine: EngineKind, peers: Sequence[tuple[Peer, Running]], plan: Pla
             engine=engine,
             peer=peer.name,
             counted=peer.counted,
-            command=running.command,
+            command=_portable(running.command),
             idle_cpu_percent=idle[peer.name],
         )
         for peer, running in peers
@@ -142,6 +144,11 @@ def _idle_percent(peers: Sequence[tuple[Peer, Running]], seconds: float) -> dict
         peer.name: (sum(accounting.cpu_s(running.session).values()) - before[peer.name]) / seconds * 100
         for peer, running in peers
     }
+
+
+def _portable(command: str) -> str:
+    """A command without the folders of this machine: relative to the repository and to the run's folder."""
+    return re.sub(r"\S*/qs-bench-\w+/", "", command.replace(f"{_ROOT}/", ""))
 
 
 def _brief(one: Round) -> str:
