@@ -10,7 +10,14 @@ from typing import Any
 
 from deployments.architecture import Architecture, Quantization, VisionTower
 
-__all__ = ["Architecture", "CheckpointError", "local_folder", "longest_context", "read_architecture"]
+__all__ = [
+    "Architecture",
+    "CheckpointError",
+    "local_folder",
+    "longest_context",
+    "read_architecture",
+    "read_labels",
+]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _KNOWN_ENDINGS = (
@@ -75,6 +82,30 @@ def read_architecture(folder: Path) -> Architecture:
         quantization=_quantization(config, text),
         vision=_vision(config, folder),
     )
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Read the labels of a sequence classifier, in the order of its scores.
+
+    Raises:
+        CheckpointError: As above, or it is no sequence classifier.
+    """
+    config = _read_config(folder)
+    names = config.get("architectures")
+    if not isinstance(names, list) or not str(names[:1]).endswith("ForSequenceClassification']"):
+        raise CheckpointError(
+            f"{folder} is no sequence classifier; use a ...ForSequenceClassification checkpoint"
+        )
+    labels = config.get("id2label")
+    if labels is None:
+        # What transformers leaves out is its default.
+        return ("LABEL_0", "LABEL_1")
+    try:
+        return tuple(str(labels[key]) for key in sorted(labels, key=int))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: id2label is not a mapping of numbers; copy the checkpoint again"
+        ) from error
 
 
 def longest_context(config: Mapping[str, Any], max_position_embeddings: int) -> int:

@@ -21,6 +21,8 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from deployments.config import AcceleratorConfig, ModelConfig
 from serve_app.auth.config import IssuerConfig, RoleConfig
 from serve_app.config import AppConfig
+from serve_app.filtering import LexiconConfig, RuleConfig
+from serve_app.filtering.classifier_config import LabelConfig
 from serve_app.limits.config import LimitRule
 from serve_app.usage.prices import PriceConfig
 
@@ -28,6 +30,9 @@ _PREFIX = {
     ModelConfig: "[].",
     IssuerConfig: "[].",
     LimitRule: "[].",
+    LexiconConfig: "[].",
+    RuleConfig: ".<kind>.",
+    LabelConfig: ".<label>.",
     AcceleratorConfig: ".<type>.",
     RoleConfig: ".<name>.",
     PriceConfig: ".<model>.",

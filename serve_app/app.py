@@ -5,6 +5,7 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.build import build_model
+from deployments.classifier import build_classifier
 from serve_app.auth import secret
 from serve_app.config import AppConfig
 from serve_app.ingress import Ingress
@@ -36,4 +37,7 @@ def build_app(args: AppConfig) -> Application:
     registry = serve.deployment(
         Registry, name="Registry", num_replicas=1, max_ongoing_requests=_REGISTRY_ONGOING
     ).bind(args.store, args.limits)
-    return ingress.bind(args, {model.id: build_model(model) for model in args.models}, registry)
+    judging = args.filtering.classifier
+    classifier = build_classifier(judging.model, judging.labels) if judging is not None else None
+    models = {model.id: build_model(model) for model in args.models}
+    return ingress.bind(args, models, registry, classifier)

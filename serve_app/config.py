@@ -8,7 +8,9 @@ from typing import Self
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_validator
 
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
+from serve_app.audit.config import AuditConfig
 from serve_app.auth.config import AuthConfig
+from serve_app.filtering import FilteringConfig
 from serve_app.images import ImagePolicy
 from serve_app.limits.config import LimitsConfig
 from serve_app.store.config import StoreConfig
@@ -65,6 +67,10 @@ class AppConfig(FrozenConfig):
     prices: dict[ModelId, PriceConfig] = Field(
         default_factory=dict, description="What tokens cost, by model id; for the statement of usage."
     )
+    filtering: FilteringConfig = Field(
+        default_factory=FilteringConfig, description="What is looked for in prompts and answers."
+    )
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="The record of every request.")
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
     allow_simulated_models: bool = Field(
@@ -85,6 +91,12 @@ class AppConfig(FrozenConfig):
                 raise ValueError(f"aliases.{alias}: a model has that id already")
             if target not in ids:
                 raise ValueError(f"aliases.{alias}: there is no model {target!r}; one of {', '.join(ids)}")
+        return self
+
+    @model_validator(mode="after")
+    def _requests_in_hand_find_room_in_the_audit(self) -> Self:
+        if self.audit.queue_slack_records < self.ingress.max_ongoing_requests:
+            raise ValueError("audit.queue_slack_records must be at least ingress.max_ongoing_requests")
         return self
 
     @model_validator(mode="after")

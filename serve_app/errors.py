@@ -6,6 +6,7 @@
     │   ├── ContextLengthExceeded      context_length_exceeded
     │   ├── WrongModelKind             model_kind_mismatch
     │   ├── InvalidImage               invalid_image
+    │   ├── ContentFiltered            content_filter
     │   └── RequestTooLarge            request_exceeds_limit
     ├── Unauthenticated           401  invalid_api_key
     ├── Forbidden                 403  permission_denied
@@ -20,6 +21,8 @@
     ├── Overloaded                503  overloaded
     ├── ModelUnavailable          503  model_unavailable
     ├── RegistryUnavailable       503  registry_unavailable
+    ├── Unrecordable              503  audit_unavailable
+    ├── FilterSilent              503  content_filter_unavailable
     ├── StreamBroken              503  stream_broken
     ├── SlowReader                408  slow_reader
     ├── EngineTimeout             504  timeout
@@ -103,6 +106,12 @@ class InvalidImage(InvalidRequest):
     """An image that may not or cannot be read."""
 
     code = "invalid_image"
+
+
+class ContentFiltered(InvalidRequest):
+    """The prompt holds what the content filter blocks; the message says the category, never the match."""
+
+    code = "content_filter"
 
 
 class RequestTooLarge(InvalidRequest):
@@ -213,6 +222,27 @@ class RegistryUnavailable(ApiError):
     status_code = 503
     type = "server_error"
     code = "registry_unavailable"
+
+
+class Unrecordable(ApiError):
+    """The audit has no room for the record of a request, and without one nothing is served."""
+
+    status_code = 503
+    type = "server_error"
+    code = "audit_unavailable"
+
+
+class FilterSilent(ApiError):
+    """A text could not be judged by the content filter in time, and nothing passes without."""
+
+    status_code = 503
+    type = "server_error"
+    code = "content_filter_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The content filter does not answer; try again shortly.", headers={"retry-after": "5"}
+        )
 
 
 class StreamBroken(ApiError):

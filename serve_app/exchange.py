@@ -1,6 +1,7 @@
 """One request to a model, from arrival to its last byte: the steps, in order, for every route.
 
-authenticate -> validate -> authorize -> inline images -> reserve -> call -> encode -> settle.
+authenticate -> validate -> authorize -> reserve -> filter the prompt -> inline images -> call -> filter the
+answer -> encode -> settle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from deployments.call import DONE, Call, Reason, Refusal, StreamItem, Task, Usage
 from serve_app import observation, schema
 from serve_app.admission import Admission
+from serve_app.auth.principal import Principal
 from serve_app.body import read_json
 from serve_app.config import IngressConfig
 from serve_app.errors import (
@@ -29,6 +31,7 @@ from serve_app.errors import (
 from serve_app.images import ImageInliner
 from serve_app.observation import Observation
 from serve_app.prompt_size import measure
+from serve_app.screening import Screening
 from serve_app.upstream import Upstream
 
 _SCHEMAS: Final[Mapping[Task, type[schema.AnyRequest]]] = {
@@ -55,6 +58,7 @@ class Exchange:
     Args:
         config: Limits of the ingress.
         admission: Whether a request may go ahead.
+        screening: Filters prompts and answers.
         images: Verifies images, and fetches those that are remote.
         upstream: Reaches the models.
     """
@@ -64,11 +68,13 @@ class Exchange:
         config: IngressConfig,
         *,
         admission: Admission,
+        screening: Screening,
         images: ImageInliner,
         upstream: Upstream,
     ) -> None:
         self._config = config
         self._admission = admission
+        self._screening = screening
         self._images = images
         self._upstream = upstream
 
@@ -94,23 +100,29 @@ class Exchange:
                 admitted = await self._admission.reserve(principal, model, asked, size)
                 admitted.observe(seen)
                 seen.expect_bill(admitted.settle)
-                if isinstance(asked, schema.ChatRequest):
-                    await self._inline(body, seen)
+                body = await self._prepared(body, len(content), principal, seen)
                 call = Call(task, body, model.name, seen.engine_request_id)
                 if getattr(asked, "stream", False):
                     seen.stream = True
-                    return await self._begin_stream(call, model.config.id, seen, deadline)
-                return await self._answer(call, model.config.id, seen)
+                    items = self._upstream.stream(model.config.id, call, seen.bill)
+                    shown = self._screening.stream(items, schema.choices(asked), principal, seen)
+                    return await self._begin_stream(shown, seen, deadline)
+                return await self._answer(call, model.config.id, principal, seen)
         except TimeoutError as error:
             raise self._timeout() from error
 
-    async def _inline(self, body: dict[str, Any], seen: Observation) -> None:
-        """Replace a chat's images by what has been verified; a request that ends here costs nothing."""
+    async def _prepared(
+        self, body: dict[str, Any], size_bytes: int, principal: Principal, seen: Observation
+    ) -> dict[str, Any]:
+        """The request as the engine gets it: filtered, images verified. One that ends here costs nothing."""
         try:
-            body["messages"] = await self._images.inline(body["messages"])
+            body = await self._screening.prompt(body, size_bytes, principal, seen)
+            if seen.task == Task.CHAT:
+                body = {**body, "messages": await self._images.inline(body["messages"])}
         except BaseException:
             seen.bill(Usage())
             raise
+        return body
 
     def _bound(self, asked: schema.AnyRequest) -> None:
         """Refuse what would occupy an engine out of all proportion."""
@@ -137,14 +149,16 @@ class Exchange:
                 f"{param} has {count} texts; send at most {self._config.max_inputs} at once.", param=param
             )
 
-    async def _answer(self, call: Call, model_id: str, seen: Observation) -> Response:
+    async def _answer(self, call: Call, model_id: str, principal: Principal, seen: Observation) -> Response:
         answer = await self._upstream.answer(model_id, call, seen.bill)
         if isinstance(answer, Refusal):
             raise _error(answer, seen)
-        return Response(answer.body, media_type="application/json")
+        shown = await self._screening.answer(answer.body, principal, seen)
+        return Response(shown, media_type="application/json")
 
-    async def _begin_stream(self, call: Call, model_id: str, seen: Observation, deadline: float) -> Response:
-        items = self._upstream.stream(model_id, call, seen.bill)
+    async def _begin_stream(
+        self, items: AsyncGenerator[StreamItem, None], seen: Observation, deadline: float
+    ) -> Response:
         try:
             async with self._bound_to(self._config.first_token_timeout_s, deadline):
                 first = await anext(items)

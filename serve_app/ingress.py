@@ -21,11 +21,16 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from deployments.config import ModelConfig
+from serve_app import filtering
+from serve_app.address import client_address
 from serve_app.admission import Admission
+from serve_app.audit_gate import AuditGate
+from serve_app.audit_recorder import AuditRecorder, AuditState
 from serve_app.capacity import Capacity
 from serve_app.config import AppConfig
 from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from serve_app.exchange import Exchange
+from serve_app.filtering import Classification, Classifier, ContentFilter, Judge
 from serve_app.images import ImageInliner
 from serve_app.membership import Membership
 from serve_app.metrics import IngressMetrics
@@ -34,6 +39,7 @@ from serve_app.observation import Observe, Recorder
 from serve_app.readiness import Readiness
 from serve_app.registry import OverServe, RegistryClient
 from serve_app.routes import admin, catalogue, docs, health, inference
+from serve_app.screening import Screening
 from serve_app.upstream import ServeUpstream, Upstream
 
 
@@ -45,6 +51,7 @@ class Ingress:
         config: The whole configuration.
         handles: A handle for each model id.
         registry: The registry's handle.
+        classifier: The handle of the content filter's classifier, where there is one.
     """
 
     def __init__(
@@ -52,15 +59,18 @@ class Ingress:
         config: AppConfig,
         handles: Mapping[str, DeploymentHandle[Any]],
         registry: DeploymentHandle[Any],
+        classifier: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._config = config
         self._handles = handles
         self._registry = registry
+        self._classifier = classifier
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs; called once in each replica."""
+        replica = serve.get_replica_context()
         names = {model_id: handle.deployment_name for model_id, handle in self._handles.items()}
-        readiness = Readiness(names, serve.get_replica_context().app_name)
+        readiness = Readiness(names, replica.app_name)
         metrics = IngressMetrics()
         upstream = ServeUpstream(
             self._handles,
@@ -69,27 +79,60 @@ class Ingress:
             on_unknown=metrics.count_unknown_frames,
         )
         registry = RegistryClient(OverServe(self._registry))
-        return compose(self._config, upstream, metrics, readiness.models, registry)
+        replica_id = replica.replica_id.unique_id
+        return compose(
+            self._config,
+            upstream,
+            metrics,
+            readiness.models,
+            registry,
+            replica_id=replica_id,
+            classifier=filtering.OverServe(self._classifier) if self._classifier is not None else None,
+            on_audit=metrics.tell_audit,
+        )
 
 
-def compose(
+def compose(  # noqa: PLR0913  (its collaborators)
     config: AppConfig,
     upstream: Upstream,
     metrics: Recorder,
     models_up: Callable[[], Awaitable[dict[str, bool]]],
     registry: RegistryClient,
+    *,
+    replica_id: str,
+    classifier: Classifier | None = None,
+    on_audit: Callable[[AuditState], None] | None = None,
 ) -> Starlette:
     """The application with its collaborators.
+
+    Args:
+        config: The whole configuration.
+        upstream: Reaches the models.
+        metrics: Counts requests.
+        models_up: For each model needed at start, whether it is up.
+        registry: Keys, limits and usage.
+        replica_id: Unlike any other replica's; in each record of the audit.
+        classifier: Judges texts, where the configuration has one.
+        on_audit: Told every second how the audit is doing.
 
     Raises:
         SecretError: The signing secret is missing or unfit.
         PublicKeyError: So is a key file of another issuer.
+        LexiconInvalid: A lexicon of the content filter cannot be used.
     """
     models = ModelTable({model.id: model for model in config.models}, config.aliases)
     images = ImageInliner(config.images)
-    members = Membership(config, registry)
+    audit = AuditRecorder(config.audit, replica_id, on_audit)
+    members = Membership(config, registry, journal=audit)
     admission = Admission(config, members.authenticator, models, members.limiter)
-    exchange = Exchange(config.ingress, admission=admission, images=images, upstream=upstream)
+    judging = config.filtering.classifier
+    judge = Judge(judging, classifier) if judging is not None and classifier is not None else None
+    screening = Screening(
+        ContentFilter(config.filtering), Classification(judge), config.filtering.reload_interval_s
+    )
+    exchange = Exchange(
+        config.ingress, admission=admission, screening=screening, images=images, upstream=upstream
+    )
     routes: list[BaseRoute] = [
         *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
         *catalogue.routes(admission),
@@ -102,21 +145,36 @@ def compose(
             models=partial(_states, config.models, models_up),
             max_body_bytes=config.ingress.max_body_bytes,
         ),
-        *health.routes(models_up, members.is_known),
+        *health.routes(models_up, members.is_known, lambda: audit.problem),
         *docs.routes(),
     ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await audit.start()
+        members.usage.resume(audit.unsettled)
         members.start()
+        screening.start()
         yield
+        # An engine may have yet to tell what a client that has gone had used.
+        await audit.wait_for_records()
         upstream.close()
         await images.close()
+        await screening.close()
         await members.close()
+        await audit.close()
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Observe, recorders=(metrics, members.usage))],
+        middleware=[
+            Middleware(Observe, recorders=(audit, metrics, members.usage)),
+            Middleware(
+                AuditGate,
+                audit=audit,
+                address_of=partial(client_address, trusted=config.ingress.trusted_proxies),
+                exempt=health.PATHS,
+            ),
+        ],
         exception_handlers={HTTPException: _translate},
         lifespan=lifespan,
     )

@@ -13,7 +13,7 @@ from serve_app.config import AppConfig
 from serve_app.limits import Estimator, Leases, Limiter, RuleSet
 from serve_app.limits.redis_ledger import RedisLedger
 from serve_app.registry import RegistryClient, Subscriber
-from serve_app.usage.collector import UsageCollector
+from serve_app.usage.collector import Journal, UsageCollector
 
 
 class Membership:
@@ -22,6 +22,7 @@ class Membership:
     Args:
         config: The whole configuration.
         registry: Whom to keep in step with; it is the ledger too unless Redis is.
+        journal: Holds each request; out of it the usage of a replica that has died is made again.
 
     Attributes:
         authenticator: Who is asking.
@@ -33,7 +34,7 @@ class Membership:
         PublicKeyError: A key file of another issuer is.
     """
 
-    def __init__(self, config: AppConfig, registry: RegistryClient) -> None:
+    def __init__(self, config: AppConfig, registry: RegistryClient, journal: Journal | None = None) -> None:
         auth, limits = config.auth, config.limits
         tokens = Tokens(
             secret.read(auth.secret_file),
@@ -49,7 +50,7 @@ class Membership:
         self._redis = RedisLedger.from_config(limits.ledger, limits.zone) if redis else None
         self._leases = Leases(self._redis or registry, limits.ledger)
         self.limiter = Limiter(RuleSet(limits.rules), self._leases, Estimator(limits.estimate))
-        self.usage = UsageCollector()
+        self.usage = UsageCollector(journal=journal)
         self._subscriber = Subscriber(
             registry,
             self._credentials,

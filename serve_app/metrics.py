@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
 
+from serve_app.audit_recorder import AuditState
 from serve_app.observation import Observation
 
 _LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
@@ -35,7 +36,14 @@ class IngressMetrics:
         )
         self._framework = Histogram(
             "qwen_serve_framework_time_seconds",
-            description="What of the time to a stream's first token, or of the latency, is not the engine's.",
+            description="What of the time to a stream's first token, or of the latency, is neither the "
+            "engine's nor the content filter's.",
+            boundaries=_FRAMEWORK_BUCKETS_S,
+            tag_keys=_MODEL,
+        )
+        self._filter = Histogram(
+            "qwen_serve_filter_time_seconds",
+            description="In the content filter, for prompt and answer.",
             boundaries=_FRAMEWORK_BUCKETS_S,
             tag_keys=_MODEL,
         )
@@ -53,6 +61,21 @@ class IngressMetrics:
         )
         self._input = Counter("qwen_serve_input_tokens", description="Prompt tokens.", tag_keys=_MODEL)
         self._output = Counter("qwen_serve_output_tokens", description="Generated tokens.", tag_keys=_MODEL)
+        self._audit_ok = Gauge(
+            "qwen_serve_audit_healthy", description="1 while the audit's disk takes records, otherwise 0."
+        )
+        self._audit_queued = Gauge(
+            "qwen_serve_audit_queued_records", description="Records that wait for the audit's disk."
+        )
+        self._audit_shipping = Gauge(
+            "qwen_serve_audit_shipping_healthy",
+            description="1 while nothing keeps records from Elasticsearch, otherwise 0.",
+        )
+        self._unrecorded = Counter(
+            "qwen_serve_audit_unrecorded_requests",
+            description="Requests without a record, refused or served, as the disk did not take it.",
+        )
+        self._unrecorded_told = 0
         self._unknown = Counter(
             "qwen_serve_unknown_frames", description="Frames of the token channel for no open stream."
         )
@@ -60,6 +83,15 @@ class IngressMetrics:
     def count_unknown_frames(self, frames: int) -> None:
         """Count frames that came for streams that are not open."""
         self._unknown.inc(frames)
+
+    def tell_audit(self, state: AuditState) -> None:
+        """How the audit is doing."""
+        self._audit_ok.set(0 if state.problem else 1)
+        self._audit_queued.set(state.queued)
+        self._audit_shipping.set(0 if state.shipping_problem else 1)
+        if more := state.unrecorded - self._unrecorded_told:
+            self._unrecorded.inc(more)
+            self._unrecorded_told = state.unrecorded
 
     def record(self, seen: Observation) -> None:
         """Count a request that has ended."""
@@ -74,6 +106,8 @@ class IngressMetrics:
             self._engine.observe(timing.engine_s, tags=model)
             if timing.queue_s is not None:
                 self._queue.observe(timing.queue_s, tags=model)
+        if seen.filter_s:
+            self._filter.observe(seen.filter_s, tags=model)
         # Ray's counters refuse an increment of zero.
         if seen.usage.prompt_tokens:
             self._input.inc(seen.usage.prompt_tokens, tags=model)

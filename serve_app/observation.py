@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deployments.call import Usage
 from serve_app.auth.principal import Principal
 from serve_app.errors import ApiError, InternalError
+from serve_app.filtering import Verdict
 
 logger = logging.getLogger("ray.serve")
 
@@ -55,6 +56,15 @@ class Observation:
         status: HTTP status; 0 until the response starts.
         error: Code of the error that ended the request, after the first byte too.
         usage: Tokens, once the engine has told.
+        prompt_verdict: What the content filter found in the prompt; None where it did not get so far.
+        answer_verdict: What it found in the answer.
+        prompt_judgement: What the classifier says of the prompt, where there is one and it was asked.
+        answer_judgement: What it says of the answer.
+        filter_s: Spent in the content filter, seconds.
+        prompt: Begin of the request's body, and
+        answer: begin of the answer's as it was sent; None where the audit does not record them.
+        bytes_in: Of the request's body, as far as it was read.
+        bytes_out: Of the answer's body, as far as it was sent.
         started: Monotonic clock at arrival, seconds.
         first_byte: Monotonic clock at the first frame of a stream, seconds.
         ended: Monotonic clock at the last byte, seconds.
@@ -76,9 +86,19 @@ class Observation:
     status: int = 0
     error: str = ""
     usage: Usage = field(default_factory=Usage)
+    prompt_verdict: Verdict | None = None
+    answer_verdict: Verdict | None = None
+    prompt_judgement: Verdict | None = None
+    answer_judgement: Verdict | None = None
+    filter_s: float = 0.0
+    prompt: bytearray | None = None
+    answer: bytearray | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
     started: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
     ended: float | None = None
+    _filter_before_first_byte_s: float | None = None
     _settle: Callable[[Usage], None] | None = None
     _when_billed: Callable[[], None] | None = None
 
@@ -86,6 +106,7 @@ class Observation:
         """The first frame is here."""
         if self.first_byte is None:
             self.first_byte = time.monotonic()
+            self._filter_before_first_byte_s = self.filter_s
 
     def expect_bill(self, settle: Callable[[Usage], None]) -> None:
         """The request goes to an engine now; whoever settles for it is told what it used."""
@@ -114,11 +135,12 @@ class Observation:
 
     @property
     def framework_s(self) -> float:
-        """Time that is not the engine's: to the first token of a stream, of other answers to the end."""
+        """Time of neither engine nor filter: to the first token of a stream, of other answers to the end."""
         timing = self.usage.timing
-        if self.first_byte is not None:
-            return max(0.0, self.first_byte - self.started - (timing.before_first_token_s if timing else 0))
-        return max(0.0, self.latency_s - (timing.total_s if timing else 0))
+        if self.first_byte is None:
+            return max(0.0, self.latency_s - self.filter_s - (timing.total_s if timing else 0))
+        before = self.first_byte - self.started - (self._filter_before_first_byte_s or 0)
+        return max(0.0, before - (timing.before_first_token_s if timing else 0))
 
     def server_timing(self) -> str:
         """The time so far as the value of ``Server-Timing`` (W3C), milliseconds."""
@@ -127,6 +149,8 @@ class Observation:
             if timing.queue_s is not None:
                 parts["queue"] = timing.queue_s
             parts["engine"] = timing.engine_s
+        if self.filter_s:
+            parts["filter"] = self.filter_s
         return ", ".join(f"{name};dur={seconds * 1e3:.1f}" for name, seconds in parts.items())
 
 
@@ -148,7 +172,7 @@ class Observe:
 
     Args:
         app: The application.
-        recorders: What counts it: metrics, usage.
+        recorders: What counts it: audit, metrics, usage.
     """
 
     def __init__(self, app: ASGIApp, recorders: Sequence[Recorder]) -> None:
@@ -162,6 +186,11 @@ class Observe:
             return
         seen = _begin(scope)
 
+        async def observed_receive() -> Message:
+            message = await receive()
+            seen.bytes_in += len(message.get("body", b""))
+            return message
+
         async def observed_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
@@ -171,9 +200,10 @@ class Observe:
                 if seen.first_byte is None:
                     headers["server-timing"] = seen.server_timing()
             await send(message)
+            seen.bytes_out += len(message.get("body", b""))
 
         try:
-            await self._app(scope, receive, observed_send)
+            await self._app(scope, observed_receive, observed_send)
         except (ClientDisconnect, TaskCancelledError):
             # Serve cancels the request of a client that has gone; what waits on it sees Ray's exception.
             seen.error = CLIENT_GONE
@@ -241,6 +271,8 @@ def _log_fields(seen: Observation) -> dict[str, object]:
     if timing := seen.usage.timing:
         fields["framework_ms"] = round(seen.framework_s * 1000, 1)
         fields["engine_ms"] = round(timing.total_s * 1000, 1)
+    if seen.filter_s:
+        fields["filter_ms"] = round(seen.filter_s * 1000, 1)
     if seen.error:
         fields["error_code"] = seen.error
     return fields

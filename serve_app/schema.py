@@ -154,12 +154,23 @@ def most_output_tokens(asked: AnyRequest, context_tokens: int) -> int:
     """
     match asked:
         case ChatRequest():
-            each, answers = asked.max_completion_tokens or asked.max_tokens, asked.n or 1
+            each = asked.max_completion_tokens or asked.max_tokens
         case CompletionRequest():
-            each, answers = asked.max_tokens, (asked.n or 1) * prompts(asked)
+            each = asked.max_tokens
         case _:
             return 0
-    return (context_tokens if each is None else min(each, context_tokens)) * answers
+    return (context_tokens if each is None else min(each, context_tokens)) * choices(asked)
+
+
+def choices(asked: AnyRequest) -> int:
+    """How many answers a request gets, each with an index of its own."""
+    match asked:
+        case ChatRequest():
+            return asked.n or 1
+        case CompletionRequest():
+            return (asked.n or 1) * prompts(asked)
+        case _:
+            return 0
 
 
 def prompts(asked: AnyRequest) -> int:

@@ -12,8 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployments import checks
+from deployments.classifier_checks import classifier_problems
 from deployments.problem import Problem
 from serve_app.config import AppConfig
+from serve_app.filtering import ContentFilter, LexiconInvalid
 
 IMPORT_PATH = "serve_app.app:build_app"
 
@@ -65,6 +67,7 @@ def load(path: Path) -> ServeFile:
         problems += _of_pydantic(error, prefix)
     if app is not None:
         problems += _model_problems(app, prefix)
+        problems += _filtering_problems(app, prefix)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or app is None:
         raise ServeFileError(path, errors)
@@ -125,6 +128,19 @@ def _model_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:
             yield Problem(f"{prefix}.models[{index}].{problem.path}", problem.message, problem.severity)
     for problem in checks.alias_problems(app.aliases, app.models):
         yield Problem(f"{prefix}.{problem.path}", problem.message, problem.severity)
+
+
+def _filtering_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:
+    judging = app.filtering.classifier
+    if judging is not None:
+        for problem in classifier_problems(judging.model, judging.labels, app.accelerators):
+            path = f"{prefix}.filtering.classifier.model.{problem.path}"
+            yield Problem(path, problem.message, problem.severity)
+    try:
+        ContentFilter(app.filtering)
+    except LexiconInvalid as error:
+        for line in str(error).splitlines():
+            yield Problem(f"{prefix}.filtering.lexicons", line)
 
 
 def _of_pydantic(error: ValidationError, prefix: str) -> Iterator[Problem]:

@@ -65,12 +65,14 @@ class Project:
             _stop(process, state)
 
     def write_config(self, folder: Path) -> Path:
-        """Write the configuration with that model alone, its secret in the given folder too."""
+        """Write the configuration with that model alone, its files in the given folder too."""
         document: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         args = document["applications"][0]["args"]
         args["models"] = [model for model in args["models"] if model["id"] == self.model]
         args.pop("aliases", None)
         args["auth"] = {**args.get("auth", {}), "secret_file": str(folder / "jwt.key")}
+        args["store"] = {"url": f"sqlite:///{folder}/store.db"}
+        args["audit"] = {"directory": str(folder / "audit"), "signing_key_file": str(folder / "audit.key")}
         if self.simulation:
             args["models"][0]["simulation"].update(self.simulation)
         path = folder / "serve.yaml"

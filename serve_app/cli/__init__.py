@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from serve_app.cli import key, limits
+from serve_app.cli.audit import audit
 from serve_app.cli.check import check
 from serve_app.cli.configure import configure_command
 from serve_app.cli.secret import secret_command
@@ -28,5 +29,6 @@ app.command("configure")(configure_command)
 app.add_typer(key.app, name="key")
 app.add_typer(limits.app, name="limits")
 app.command("usage")(usage_command)
+app.add_typer(audit, name="audit")
 
 __all__ = ["app"]

@@ -68,16 +68,19 @@ class Subscriber:
         """One report; whether it was answered. Otherwise everything stays as it is, for the next one."""
         asked_at = time.monotonic()
         flush = self._usage.pending()
+        may_send = await self._usage.may_send(flush)
         self._uses |= self._credentials.take_uses()
         try:
-            report = Report(self._credentials.sequence, dict(self._uses), flush.id, flush.rows)
+            rows = flush.rows if may_send else ()
+            report = Report(self._credentials.sequence, dict(self._uses), flush.id, rows)
             state = await self._registry.run(report)
         except ApiError as error:
             self._complain(error)
             return False
         self._silent = False
         self._uses.clear()
-        self._usage.acknowledge(flush)
+        if may_send:
+            self._usage.acknowledge(flush)
         self._credentials.apply(state.changes, asked_at)
         if state.limits != self._overrides:
             self._on_rules(RuleSet(self._rules, map(rule_of, state.limits)))

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -54,15 +55,22 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
         return
     state = tmp_path_factory.mktemp("state")
     content = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    # The repository's own application keeps its secret and its keys to itself.
-    content["applications"][0]["args"] |= {
-        "auth": {"secret_file": str(state / "jwt.key")},
-        "store": {"url": f"sqlite:///{state}/store.db"},
-    }
+    keep_files_in(state, content["applications"][0]["args"])
     config = state / "serve_config.yaml"
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
     with running(config, state) as application:
         yield application
+
+
+def keep_files_in(folder: Path, args: dict[str, Any]) -> None:
+    """Let an application keep its secrets, its store and its audit apart from the repository's own."""
+    args["auth"] = {**args.get("auth", {}), "secret_file": str(folder / "jwt.key")}
+    args["store"] = {"url": f"sqlite:///{folder}/store.db"}
+    args["audit"] = {
+        **args.get("audit", {}),
+        "directory": str(folder / "audit"),
+        "signing_key_file": str(folder / "audit.key"),
+    }
 
 
 @contextmanager

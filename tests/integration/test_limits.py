@@ -18,7 +18,7 @@ import yaml
 
 from serve_app.cli.token import issue
 from serve_app.serve_file import load
-from tests.integration.conftest import ROOT, Application, running
+from tests.integration.conftest import ROOT, Application, keep_files_in, running
 from tests.integration.test_faults import replicas
 
 pytestmark = pytest.mark.integration
@@ -56,8 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Applicati
     folder = tmp_path_factory.mktemp("limits")
     content = yaml.safe_load((ROOT / "configs" / "simulated.yaml").read_text(encoding="utf-8"))
     args: dict[str, Any] = content["applications"][0]["args"]
-    args["auth"]["secret_file"] = str(folder / "jwt.key")
-    args["store"] = {"url": f"sqlite:///{folder}/store.db"}
+    keep_files_in(folder, args)
     args["ingress"] = {"num_replicas": INGRESSES}
     args["limits"] = {
         "ledger": {"lease_ttl_s": LEASE_TTL_S},

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.conftest import ROOT, Application, running
+from tests.integration.conftest import ROOT, Application, keep_files_in, running
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]
     folder = tmp_path_factory.mktemp("overload")
     content = yaml.safe_load((ROOT / "configs" / "simulated.yaml").read_text(encoding="utf-8"))
     args = content["applications"][0]["args"]
-    args["auth"]["secret_file"] = str(folder / "jwt.key")
+    keep_files_in(folder, args)
     args["ingress"] = {"max_ongoing_requests": INGRESS_LIMIT}
     wide = args["models"][0] | {"id": "wide", "simulation": {"step_s": 0.02}}
     args["models"] = [wide, wide | {"id": "narrow", "autoscale": NARROW}]

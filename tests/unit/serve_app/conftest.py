@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from deployments.call import Answer, Bill, Call, Refusal, StreamItem, Usage
 from deployments.config import ModelConfig, ModelKind
+from serve_app.audit import AuditConfig
 from serve_app.auth import secret
 from serve_app.auth.config import AuthConfig
 from serve_app.auth.tokens import Tokens
@@ -22,6 +23,8 @@ from serve_app.ingress import compose
 from serve_app.observation import Observation
 from serve_app.registry import Registry, RegistryClient
 from serve_app.store import StoreConfig
+
+REPLICA = "ingress-1"
 
 
 class ScriptedUpstream:
@@ -94,6 +97,9 @@ def config(secret_file: Path) -> AppConfig:
         ),
         aliases={"qwen-max": "chat"},
         auth=AuthConfig(secret_file=secret_file, sync_interval_s=0.05),
+        audit=AuditConfig(
+            directory=secret_file.parent / "audit", signing_key_file=secret_file.parent / "audit.key"
+        ),
         store=StoreConfig(url=f"sqlite:///{secret_file.parent / 'store.db'}"),
         ingress=IngressConfig(
             max_body_bytes=20_000,
@@ -139,7 +145,7 @@ async def app(
     async def up() -> dict[str, bool]:
         return models_up
 
-    composed = compose(config, upstream, records, up, RegistryClient(registry))
+    composed = compose(config, upstream, records, up, RegistryClient(registry), replica_id=REPLICA)
     async with running(composed):
         yield composed
 
@@ -147,7 +153,7 @@ async def app(
 @asynccontextmanager
 async def running(app: Starlette) -> AsyncIterator[None]:
     """An application between its start and its stop, once it knows its callers."""
-    async with app.router.lifespan_context(app), asyncio.timeout(10):
+    async with app.router.lifespan_context(app), asyncio.timeout(60):
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingress")
         while not (await client.get("/ready")).json()["registry"]:  # noqa: ASYNC110  (polled over HTTP)
             await asyncio.sleep(0.01)
