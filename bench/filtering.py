@@ -2,8 +2,8 @@
 
 .venv/bin/python -m bench.filtering [--phrases 50000] [--tokens 40000]
 
-The lexicon is made up from a seed, Chinese and English by halves; the text is this repository's documentation
-in both languages, as frames of one token each as vLLM writes them. How often text must wait depends on how
+The lexicon is made up from a seed, Chinese and English by halves; the text is the prose of this repository's
+pages in both languages, as frames of one token each as vLLM writes them. How often text must wait depends on how
 many of its words and characters begin a phrase, so there are two lexicons: one begins with 300 characters
 and six consonants, the other with any.
 """
@@ -50,7 +50,7 @@ def phrases(chance: random.Random, count: int, heads: int | None) -> list[str]:
         count: How many.
         heads: Chinese ones begin with so few characters, and English ones with six letters; None: with any.
     """
-    text = " ".join(_text_of_pages().lower().split())
+    text = _text_of_pages()
     first = _HAN if heads is None else "".join(chance.sample(_HAN, heads))
     onsets = string.ascii_lowercase if heads is None else "jkqvxz"
     made: set[str] = set()
@@ -69,7 +69,8 @@ def _word(chance: random.Random, onsets: str) -> str:
     rest = "".join(
         chance.choice("bcdfghlmnprst") + chance.choice(vowels) for _ in range(chance.randint(1, 3))
     )
-    return chance.choice(onsets) + chance.choice(vowels) + rest
+    # No English word has a q before these vowels: what is made up is not in the text.
+    return chance.choice(onsets) + chance.choice(vowels) + rest + "q" + chance.choice("aeio")
 
 
 def tokens(count: int) -> list[str]:
@@ -79,7 +80,10 @@ def tokens(count: int) -> list[str]:
 
 
 def _text_of_pages() -> str:
-    return "\n".join((_ROOT / name).read_text() for name in _TEXTS)
+    """The prose of the pages: no code, no tables."""
+    pages = "\n".join((_ROOT / name).read_text() for name in _TEXTS)
+    prose = re.sub(r"^```.*?^```", "", pages, flags=re.DOTALL | re.MULTILINE)
+    return "\n".join(line for line in prose.splitlines() if not line.startswith("|"))
 
 
 def frames(said: Sequence[str]) -> list[bytes]:
@@ -116,9 +120,9 @@ def delays(answer: AnswerFilter, said: Sequence[str]) -> list[int]:
     ends = list(accumulate(map(len, said)))
     late: list[int] = []
     for frame, shown in enumerate(out):
-        assert shown <= ends[frame], "a phrase is in the text"
         while len(late) <= frame and ends[len(late)] <= shown:
             late.append(frame - len(late))
+    assert not any(one.action.hides for one in answer.verdict.findings), "a phrase is in the text"
     return late
 
 
@@ -163,7 +167,7 @@ def measure(lexicon: list[str], count: int, folder: Path) -> Iterator[str]:
         f"of which {parsing:.1f} us to read and write JSON"
     )
     yield _prompts(content_filter)
-    for name, some in (("all", said), ("without numbers", [one for one in said if not one.isdigit()])):
+    for name, some in (("all", said), ("numbers taken out", ["," if one.isdigit() else one for one in said])):
         late = delays(content_filter.answer(()), some)
         p50, p99 = quantile(late, 0.5), quantile(late, 0.99)
         share = sum(one > 0 for one in late) / len(late)
@@ -189,9 +193,10 @@ def _prompts(content_filter: ContentFilter) -> str:
 
 
 def _us(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    """CPU time, so that what else runs on the machine matters less."""
+    begun = time.process_time()
     work()
-    return (time.perf_counter() - begun) * 1e6
+    return (time.process_time() - begun) * 1e6
 
 
 def _mib() -> float:

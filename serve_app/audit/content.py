@@ -19,7 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from serve_app.audit.record import AuditRecord
 
@@ -105,6 +110,23 @@ class Sealer:
             "nonce": _encode(nonce),
             "text": _encode(text),
         }
+
+
+def read_private(path: Path) -> PrivateKey:
+    """The private key in a PEM file.
+
+    Raises:
+        ContentKeyError: There is none that fits.
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise ContentKeyError(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, TypeError) as error:
+        raise ContentKeyError(f"{path} holds no private key in PEM form without a password.") from error
+    if not isinstance(key, X25519PrivateKey | RSAPrivateKey):
+        raise ContentKeyError(f"{path} holds neither an X25519 nor an RSA key.")
+    return key
 
 
 def unseal(key: PrivateKey, sealed: dict[str, str], name: str, request_id: str) -> bytes:

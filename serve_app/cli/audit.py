@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from serve_app.audit.chain import Link
+from serve_app.audit.chain import BadLine, Kind, Link, parse
+from serve_app.audit.content import ContentKeyError, ContentUnreadable, PrivateKey, read_private, unseal
+from serve_app.audit.folder import chains_in
+from serve_app.audit.reader import lines
+from serve_app.audit.segment import files_of
 from serve_app.audit.signing import SigningKeyError, read_public
 from serve_app.audit.verify import Report, verify
 from serve_app.cli.console import fail, warn
@@ -15,13 +22,8 @@ from serve_app.cli.console import fail, warn
 _TAMPERED_EXIT = 1
 
 audit = typer.Typer(
-    help="The record of every request: check that nobody has changed it.", no_args_is_help=True
+    help="The record of every request: check that nobody has changed it, and read it.", no_args_is_help=True
 )
-
-
-@audit.callback()
-def _group() -> None:
-    """Keeps ``verify`` a command of its own, although it is the only one."""
 
 
 @audit.command("verify")
@@ -56,6 +58,51 @@ def verify_command(
         _tell(report)
     if any(report.problem for report in reports):
         raise typer.Exit(_TAMPERED_EXIT)
+
+
+@audit.command("show")
+def show_command(
+    directory: Annotated[
+        Path, typer.Argument(help="The configuration's audit.directory, or one chain in it.")
+    ],
+    request_id: Annotated[str, typer.Argument(help="As the client was told in x-request-id.")],
+    content_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file with the private key for audit.content.public_key_file: shows prompt and answer."
+        ),
+    ] = None,
+) -> None:
+    """Show the records of a request; one for each time that its client used the id. Verifies nothing."""
+    try:
+        key = read_private(content_key) if content_key is not None else None
+        found = [said for said in _records(directory) if said.get("request_id") == request_id]
+        for said in found:
+            typer.echo(json.dumps(_opened(said, key), ensure_ascii=False, indent=2))
+    except (ContentKeyError, ContentUnreadable) as error:
+        fail(f"--content-key: {error}")
+    except OSError as error:
+        fail(f"Cannot read {error.filename or directory}: {error.strerror}.")
+    if not found:
+        fail(f"No record in {directory} has the request id {request_id}.")
+
+
+def _records(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in (path for folder in chains_in(directory) for path in files_of(folder)):
+        for line in lines(path):
+            with suppress(BadLine):
+                said = parse(line)
+                if said.get("kind") == Kind.RECORD:
+                    yield said
+
+
+def _opened(said: dict[str, Any], key: PrivateKey | None) -> dict[str, Any]:
+    """The record with its prompt and answer in the clear, if there is a key for them."""
+    opened = dict(said)
+    for name in ("prompt", "answer"):
+        if key is not None and (sealed := opened.pop(f"{name}_sealed", None)) is not None:
+            opened[name] = unseal(key, sealed, name, str(said["request_id"])).decode(errors="replace")
+    return opened
 
 
 def _tell(report: Report) -> None:

@@ -6,7 +6,7 @@ matter (``serve_app.filtering.normalize``, ``serve_app.filtering.phrases``); wor
     # Lines that begin with a number sign are comments; empty lines are passed over.
     制造炸弹
     pipe bomb
-    Ｗ.Ｅ.Ａ.Ｐ.Ｏ.Ｎ
+    Ｗｅａｐｏｎ
 
 A program that writes a file should write another one and rename it: a half-written file may be read as one
 with fewer phrases, until it is looked at again.

@@ -7,7 +7,8 @@ the composition would have to wait for the next character. Both sides of a compa
 Folded are: width and other compatibility forms, accents (they are dropped), case, Cyrillic, Greek and
 enclosed look-alikes of Latin letters, and traditional characters, one by one by OpenCC's table. OpenCC's
 phrases need the words around a character and are not used: a character with two simplified forms gets
-the commoner one. Digits in the place of letters, and words that sound alike, are not folded.
+the commoner one. Digits in the place of letters, and words that sound alike, are not folded. Codes such as
+base64 are not read at all.
 """
 
 from __future__ import annotations

@@ -65,6 +65,21 @@ class _Core(NamedTuple):
     """Patterns that may not begin now, for the character that came last."""
 
 
+class _First(NamedTuple):
+    """What a symbol does by itself.
+
+    Attributes:
+        begun: The matches that it begins.
+        bars: Patterns that may not begin after it.
+    """
+
+    begun: tuple[_Partial, ...]
+    bars: frozenset[int]
+
+
+_SYMBOLS: Final = 10_000
+"""Symbols of which it is remembered what they begin."""
+
 _NOTHING: Final = _Core(frozenset(), frozenset())
 
 
@@ -77,23 +92,20 @@ class PatternAutomaton(Automaton[_Core]):
 
     def __init__(self, patterns: Sequence[tuple[Pattern, Rule]]) -> None:
         self._patterns = [pattern for pattern, _ in patterns]
+        self._firsts: dict[str, _First] = {}
         super().__init__([rule for _, rule in patterns], _NOTHING)
 
     def advance(self, core: _Core, char: str) -> tuple[_Core, tuple[Hit, ...]]:
         """Read a character; as a compatibility form it may stand for several."""
         hits: list[Hit] = []
-        partials = [one._replace(age=one.age + 1) for one in core.partials]
+        partials = [_Partial(one.pattern, one.places, one.age + 1, one.ends) for one in core.partials]
         barred = core.before
         for place, symbol in enumerate(plain(char)):
             before = 1 if place else 2
             alive = [after for one in partials for after in self._read(one, symbol, before, hits)]
-            begun = [
-                self._begin(index, symbol) for index in range(len(self._patterns)) if index not in barred
-            ]
-            partials = alive + [one for one in begun if one is not None]
-            barred = frozenset(
-                index for index, pattern in enumerate(self._patterns) if symbol in pattern.not_before
-            )
+            first = self._first(symbol)
+            partials = alive + [one for one in first.begun if one.pattern not in barred]
+            barred = first.bars
         return _Core(frozenset(partials), barred), tuple(dict.fromkeys(hits))
 
     def measure(self, core: _Core) -> tuple[int, int]:
@@ -129,6 +141,17 @@ class PatternAutomaton(Automaton[_Core]):
             return one.ends
         # A card's number may go on with a group of digits that is not its own.
         return (*one.ends, 0) if self.rules[one.pattern].accepts else (0,)
+
+    def _first(self, symbol: str) -> _First:
+        found = self._firsts.get(symbol)
+        if found is None:
+            if len(self._firsts) >= _SYMBOLS:
+                self._firsts.clear()
+            begun = [self._begin(index, symbol) for index in range(len(self._patterns))]
+            bars = [index for index, pattern in enumerate(self._patterns) if symbol in pattern.not_before]
+            found = _First(tuple(one for one in begun if one is not None), frozenset(bars))
+            self._firsts[symbol] = found
+        return found
 
     def _begin(self, index: int, symbol: str) -> _Partial | None:
         pattern = self._patterns[index]

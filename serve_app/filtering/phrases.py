@@ -87,7 +87,9 @@ class PhraseAutomaton(Automaton[_Core]):
     def advance(self, core: _Core, char: str) -> tuple[_Core, tuple[Hit, ...]]:
         """Read a character, which may stand for several letters and separators."""
         hits: list[Hit] = []
-        core = core._replace(partials=frozenset(one._replace(age=one.age + 1) for one in core.partials))
+        if core.partials:
+            older = frozenset(_Partial(*one[:-1], one.age + 1) for one in core.partials)
+            core = _Core(older, *core[1:])
         for place, symbol in enumerate(fold(char)):
             before = 1 if place else 2
             parting = gap(symbol)

@@ -129,4 +129,4 @@ def test_client_that_leaves_pays_once_for_what_was_made(paced: Application, leav
         assert of_leaver["completion_tokens"] == sum(line["output_tokens"] for line in paid)
         return True
 
-    assert eventually(counted, 60)
+    assert eventually(counted, 300)

@@ -179,7 +179,7 @@ def test_metrics_count_requests_and_tokens_by_model_and_status(http: httpx.Clien
         assert "nobody" not in text
         return found >= SERIES
 
-    assert eventually(counted, 60)
+    assert eventually(counted, 300)
 
 
 SERIES = {

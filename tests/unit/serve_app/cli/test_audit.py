@@ -1,13 +1,23 @@
-"""``qwen-serve audit verify``, as a user meets it."""
+"""``qwen-serve audit verify`` and ``show``, as a user meets it."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from typer.testing import CliRunner
 
 from serve_app.audit import Audit, AuditConfig
+from serve_app.audit.config import ContentConfig
 from serve_app.audit.segment import files_of
 from serve_app.cli.audit import audit
 from tests.unit.serve_app.audit.conftest import RECORD
@@ -74,3 +84,43 @@ def test_directory_without_a_chain_exits_with_2(directory: Path, tmp_path: Path)
     code, output = run("verify", tmp_path / "none")
     assert code == 2
     assert "Cannot read" in output
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """File of a private key, beside that of its public part, ``reader.pub``."""
+    key = X25519PrivateKey.generate()
+    (tmp_path / "reader.pub").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    path = tmp_path / "reader.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def test_record_is_shown_with_its_prompt_to_who_has_the_key(directory: Path, reader: Path) -> None:
+    content = ContentConfig(public_key_file=reader.with_name("reader.pub"))
+    log = Audit.open(AuditConfig(content=content), "host")
+    log.write(replace(RECORD, request_id="order-66", prompt="你好".encode(), answer=b"Hi"))
+    log.close()
+    code, output = run("show", directory, "order-66")
+    assert code == 0
+    assert "prompt_sealed" in output
+    assert "你好" not in output
+    code, output = run("show", directory, "order-66", "--content-key", reader)
+    assert code == 0
+    said = json.loads(output)
+    assert (said["prompt"], said["answer"], said["user_id"]) == ("你好", "Hi", "zhangsan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["order-67"], "has the request id order-67"),
+        (["req-1", "--content-key", "none.pem"], "--content-key: Cannot read"),
+    ],
+)
+def test_record_that_cannot_be_shown_exits_with_2(directory: Path, arguments: list[str], reason: str) -> None:
+    code, output = run("show", directory, *arguments)
+    assert code == 2
+    assert reason in output

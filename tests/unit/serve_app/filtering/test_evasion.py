@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
 from serve_app.filtering.escapes import split
+from serve_app.filtering.frames import AnswerFilter
 from serve_app.filtering.prompt import PromptFilter
 from serve_app.filtering.stream import TextStream
 from serve_app.filtering.verdict import Action
 from tests.unit.serve_app.filtering.policies import HIDDEN, policy_of
+from tests.unit.serve_app.filtering.sse import choices, frame
+from tests.unit.serve_app.filtering.sse import text as text_of
 
 POLICY = policy_of(dict.fromkeys(("bad word", "weapon", "制造炸弹", "台湾发展", "ass"), Action.MASK))
 
@@ -29,6 +33,12 @@ EVASIONS = {
     "mathematical letters": "𝐰𝐞𝐚𝐩𝐨𝐧",
     "circled letters": "ⓦⓔⓐⓟⓞⓝ",
     "squared letters": "🅆🄴🄰🄿🄾🄽",
+    "escapes by number": r"\u0077\u0065\u0061pon",
+    "Cyrillic capitals": "WЕАРОN",
+    "spaces of no width between": "w\u2060e\u2063a\u180epon",
+    "right-to-left marks": "wea\u202epon",
+    "tags": "wea\U000e0061pon",
+    "full width dots": "ｗ．ｅ．ａ．ｐ．ｏ．ｎ",
     "dots": "w.e.a.p.o.n",
     "dashes": "wea-pon",
     "asterisks": "w**e**apon",
@@ -118,3 +128,33 @@ def test_a_phrase_split_over_content_parts_is_found() -> None:
     parts = [{"type": "text", "text": "how wea"}, {"type": "text", "text": "pon is"}]
     masked = _checked({"messages": [{"role": "user", "content": parts}]})["messages"][0]["content"]
     assert [part["text"] for part in masked] == [f"how {HIDDEN}", " is"]
+
+
+def test_a_phrase_split_over_the_pieces_of_a_calls_arguments_is_found() -> None:
+    answer = AnswerFilter(POLICY, 1)
+    pieces = ['{"q": "we', "a", "", 'pon"}']
+    sent = b"".join(
+        answer.feed(frame(tool_calls=[{"index": 0, "function": {"arguments": piece}}])) for piece in pieces
+    )
+    said = [choice["delta"]["tool_calls"][0]["function"]["arguments"] for choice in choices(sent)]
+    assert json.loads("".join(said)) == {"q": HIDDEN}
+
+
+def test_choices_and_calls_are_texts_of_their_own() -> None:
+    """Known: nobody reads them as one text."""
+    answer = AnswerFilter(POLICY, 2)
+    sent = [
+        frame(0, content="a wea"),
+        frame(1, content="pon"),
+        frame(0, reason="stop"),
+        frame(1, reason="stop"),
+    ]
+    shown = b"".join(map(answer.feed, sent))
+    assert (text_of(shown, 0), text_of(shown, 1)) == ("a wea", "pon")
+
+
+def test_codes_are_not_read() -> None:
+    """Known: a code can be made of anything; base64 is out of scope."""
+    coded = base64.b64encode(b"weapon").decode()
+    stream = TextStream(POLICY)
+    assert stream.feed(coded) + stream.finish() == coded
