@@ -3,9 +3,9 @@
 .venv/bin/python -m bench.filtering [--phrases 50000] [--tokens 40000]
 
 The lexicon is made up from a seed, Chinese and English by halves; the text is the prose of this repository's
-pages in both languages, as frames of one token each as vLLM writes them. How often text must wait depends on how
-many of its words and characters begin a phrase, so there are two lexicons: one begins with 300 characters
-and six consonants, the other with any.
+pages in both languages, as frames of one token each as vLLM writes them. How often text must wait depends on
+how many of its words and characters begin a phrase, so there are two lexicons: one begins with 300
+characters and six consonants, the other with any.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import string
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -39,6 +40,8 @@ _HEAD: Final = (
     '"choices":[{"index":0,"delta":'
 )
 _ROLE: Final = f'{_HEAD}{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null}}]}}\n\n'
+_NEUTRAL: Final = "の"
+"""Parts words and begins nothing."""
 _ALTERNATIVES: Final = 5
 
 
@@ -145,7 +148,6 @@ def measure(lexicon: list[str], count: int, folder: Path) -> Iterator[str]:
     file = folder / "phrases.txt"
     file.write_text("\n".join(lexicon))
     config = FilteringConfig(lexicons=(LexiconConfig(category="made_up", files=(file,), action=Action.MASK),))
-    before = _mib()
     built: list[ContentFilter] = []
     read_ms = _us(lambda: built.append(ContentFilter(config))) / 1000
     content_filter = built[0]
@@ -153,7 +155,7 @@ def measure(lexicon: list[str], count: int, folder: Path) -> Iterator[str]:
     reload_ms = _us(content_filter.reload) / 1000
     yield (
         f"build: {read_ms:.0f} ms to read {len(lexicon)} phrases, {build_ms:.0f} ms for the automata, "
-        f"{_mib() - before:.0f} MiB; {reload_ms:.0f} ms to see that nothing has changed"
+        f"{_memory_mib(config):.0f} MiB; {reload_ms:.0f} ms to see that nothing has changed"
     )
     said = tokens(count)
     plain, spelled = frames(said), spelled_frames(said[: count // 4])
@@ -167,7 +169,10 @@ def measure(lexicon: list[str], count: int, folder: Path) -> Iterator[str]:
         f"of which {parsing:.1f} us to read and write JSON"
     )
     yield _prompts(content_filter)
-    for name, some in (("all", said), ("numbers taken out", ["," if one.isdigit() else one for one in said])):
+    for name, some in (
+        ("all", said),
+        ("numbers taken out", [_NEUTRAL if one.isdigit() else one for one in said]),
+    ):
         late = delays(content_filter.answer(()), some)
         p50, p99 = quantile(late, 0.5), quantile(late, 0.99)
         share = sum(one > 0 for one in late) / len(late)
@@ -197,6 +202,16 @@ def _us(work: Callable[[], object]) -> float:
     begun = time.process_time()
     work()
     return (time.process_time() - begun) * 1e6
+
+
+def _memory_mib(config: FilteringConfig) -> float:
+    """What the lexicon and its automata take."""
+    tracemalloc.start()
+    content_filter = ContentFilter(config)
+    content_filter.answer(())
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return taken / 2**20
 
 
 def _mib() -> float:
