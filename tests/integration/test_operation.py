@@ -173,7 +173,10 @@ def test_metrics_count_requests_and_tokens_by_model_and_status(http: httpx.Clien
     targets = [t for group in json.loads(discovery.read_text(encoding="utf-8")) for t in group["targets"]]
 
     def counted() -> bool:
-        text = "\n".join(httpx.get(f"http://{target}/metrics").text for target in targets)
+        try:
+            text = "\n".join(httpx.get(f"http://{target}/metrics").text for target in targets)
+        except httpx.HTTPError:  # an exporter that is still starting
+            return False
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         found = {(s.name, s.labels.get("model"), s.labels.get("status")) for s in samples}
         assert "nobody" not in text

@@ -64,7 +64,7 @@ def claims_with(**changes: Any) -> dict[str, Any]:
         "aud": "qwen",
         "sub": "zhangsan",
         "iat": now,
-        "exp": now + 60,
+        "exp": now + 86_400,  # a suite on a slow machine takes an hour, and some tokens are made at its start
         "realm_access": {"roles": ["staff", "admin"]},
         **changes,
     }
