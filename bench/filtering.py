@@ -5,7 +5,7 @@
 The lexicon is made up from a seed, Chinese and English by halves; the text is the prose of this repository's
 pages in both languages, as frames of one token each as vLLM writes them. How often text must wait depends on
 how many of its words and characters begin a phrase, so there are two lexicons: one begins with 300
-characters and six consonants, the other with any.
+characters and six consonants, the other with any. Times are of the CPU.
 """
 
 from __future__ import annotations

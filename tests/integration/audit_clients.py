@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +17,7 @@ CHAT_PATH = "/v1/chat/completions"
 BLOCKED = "制造炸弹"
 NAME = "audit-test"
 """Begin of the ids of all requests."""
+BEGUN_WITHIN_S = 180
 
 
 class Saw(StrEnum):
@@ -56,19 +58,30 @@ class Clients:
     """
 
     def __init__(self, url: str, token: str, count: int) -> None:
-        limits = httpx.Limits(max_connections=count)
         self._http = httpx.AsyncClient(
-            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=120, limits=limits
+            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=120
         )
         self._count = count
         self._asking: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._streams = 0
         self.seen: list[Seen] = []
         self.with_bad_key = False
 
     def start(self) -> None:
         """Begin to ask."""
         self._asking = [asyncio.create_task(self._ask(number)) for number in range(self._count)]
+
+    async def begin_streams(self, count: int, max_tokens: int) -> None:
+        """Begin as many long streams; each has had its first event when this returns."""
+        begun = [asyncio.Event() for _ in range(count)]
+        for event in begun:
+            self._streams += 1
+            request_id = f"{NAME}-stream-{self._streams}"
+            streaming = self._remember(self._stream(request_id, _body(max_tokens), begun=event), request_id)
+            self._asking.append(asyncio.create_task(streaming))
+        async with asyncio.timeout(BEGUN_WITHIN_S):
+            await asyncio.gather(*(event.wait() for event in begun))
 
     async def stop(self) -> None:
         """Let each request come to its end."""
@@ -86,24 +99,23 @@ class Clients:
         while not self._stopping:
             asked += 1
             request_id = f"{NAME}-{number}-{asked}"
-            body: dict[str, Any] = {
-                "model": "simulated-chat",
-                "messages": [{"role": "user", "content": "Tell me a short story."}],
-                "max_tokens": chance.randint(1, 40),
-            }
+            body = _body(chance.randint(1, 40))
             kinds = ["whole", "stream", "left", "invalid", "unknown", "blocked", "list"]
             kind = chance.choice([*kinds, "bad key"] if self.with_bad_key else kinds)
-            try:
-                self.seen.append(await self._one(kind, request_id, body))
-            except httpx.HTTPError:
-                self.seen.append(Seen(request_id, Saw.NOTHING, time.monotonic()))
+            await self._remember(self._one(kind, request_id, body), request_id)
             await asyncio.sleep(chance.uniform(0.01, 0.1))  # so that two cores do something else too
+
+    async def _remember(self, asking: Awaitable[Seen], request_id: str) -> None:
+        try:
+            self.seen.append(await asking)
+        except httpx.HTTPError:
+            self.seen.append(Seen(request_id, Saw.NOTHING, time.monotonic()))
 
     async def _one(self, kind: str, request_id: str, body: dict[str, Any]) -> Seen:
         headers = {"x-request-id": request_id}
         match kind:
             case "stream" | "left":
-                return await self._stream(request_id, body | {"stream": True}, leaves=kind == "left")
+                return await self._stream(request_id, body, leaves=kind == "left")
             case "invalid":
                 body |= {"n": 0}
             case "unknown":
@@ -118,8 +130,15 @@ class Clients:
                 pass
         return _seen(request_id, await self._http.post(CHAT_PATH, json=body, headers=headers))
 
-    async def _stream(self, request_id: str, body: dict[str, Any], *, leaves: bool) -> Seen:
-        body |= {"stream_options": {"include_usage": True}}
+    async def _stream(
+        self,
+        request_id: str,
+        body: dict[str, Any],
+        *,
+        leaves: bool = False,
+        begun: asyncio.Event | None = None,
+    ) -> Seen:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         async with self._http.stream(
             "POST", CHAT_PATH, json=body, headers={"x-request-id": request_id}
         ) as response:
@@ -129,10 +148,17 @@ class Clients:
             text = ""
             async for chunk in response.aiter_text():
                 text += chunk
+                if begun is not None:
+                    begun.set()
                 if leaves:
                     return Seen(request_id, Saw.LEFT, time.monotonic(), 200)
         whole = text.rstrip().endswith("data: [DONE]")
         return Seen(request_id, Saw.ANSWER if whole else Saw.NOTHING, time.monotonic(), 200)
+
+
+def _body(max_tokens: int) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "Tell me a short story."}]
+    return {"model": "simulated-chat", "messages": messages, "max_tokens": max_tokens}
 
 
 def _seen(request_id: str, response: httpx.Response) -> Seen:

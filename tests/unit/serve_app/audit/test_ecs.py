@@ -12,7 +12,9 @@ import yaml
 from serve_app.audit.chain import Chain, Kind, Link, parse
 from serve_app.audit.ecs import DATASET, FIELDS, document, index_of
 from serve_app.audit.record import Outcome, UsageMark
+from serve_app.audit_entry import record_of
 from serve_app.filtering import Action, Finding, Scanned, Verdict
+from serve_app.observation import Observation
 from tests.unit.serve_app.audit.conftest import NOON, RECORD
 
 FOLDER = files("serve_app.audit").joinpath("elasticsearch")
@@ -21,7 +23,7 @@ FULL = replace(
     RECORD,
     error_code="content_filter",
     ledger_away=True,
-    verdicts=({"direction": "prompt", **VERDICT.record()},),
+    verdicts=record_of(Observation("r", "r-1", "POST", "/", prompt_verdict=VERDICT), "").verdicts,
     count=2,
     until=NOON,
     content_left_out=True,
