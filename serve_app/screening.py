@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from deployments.call import StreamItem
 from serve_app.auth.principal import Principal
-from serve_app.errors import ContentFiltered
+from serve_app.errors import ContentFiltered, InternalError
 from serve_app.filtering import AnswerFilter, Classification, ContentFilter, Verdict
 from serve_app.observation import Observation
 
@@ -137,7 +137,14 @@ class Screening:
         if not isinstance(item, bytes):
             return item
         with _timed(seen):
-            return answer.feed(item)
+            try:
+                return answer.feed(item)
+            except ValueError as error:
+                # Unread it must not pass; the client is told, as of any failure of the engine.
+                raise InternalError(
+                    "The engine's answer cannot be read; the operator finds the reason by the request id "
+                    f"{seen.request_id}."
+                ) from error
 
     async def _reload(self) -> None:
         problem: str | None = None

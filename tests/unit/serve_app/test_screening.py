@@ -261,3 +261,14 @@ async def test_lexicon_that_changes_holds_without_a_restart_and_a_broken_one_doe
         while "is not UTF-8" not in caplog.text:  # noqa: ASYNC110  (a log, not an event)
             await asyncio.sleep(0.01)
     assert await status("新的词语") == 400
+
+
+async def test_answer_that_cannot_be_read_ends_with_an_error_event(
+    client: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    upstream.items = [frame(content="Hi"), b'data: {"choices":[{"delta":\n\n', frame(content="more")]
+    body = {"model": "chat", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    response = await client.post(CHAT_PATH, json=body)
+    assert '"code": "internal_error"' in response.text
+    assert "more" not in response.text
+    assert response.text.endswith("data: [DONE]\n\n")
