@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from deployments.call import Task, Usage
 from serve_app import observation, schema
-from serve_app.address import client_address
 from serve_app.auth.authenticator import Authenticator
 from serve_app.auth.bearer import refusal
 from serve_app.auth.outage import AuthenticationUnavailable
@@ -40,7 +39,7 @@ class Admission:
     """The steps before a request reaches a model.
 
     Args:
-        config: Whether forbidden models are hidden, and which proxies are believed.
+        config: Which roles there are, and whether forbidden models are hidden.
         authenticator: Who is asking.
         models: What there is.
         limiter: What is left.
@@ -64,7 +63,6 @@ class Admission:
             RegistryUnavailable: The credential cannot be judged now.
         """
         seen = observation.of(request.scope)
-        seen.address = client_address(request, self._config.ingress.trusted_proxies) or ""
         given = request.headers.getlist("authorization")
         if len(given) > 1:
             raise refusal("There are several Authorization headers; send one.")

@@ -21,7 +21,6 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from deployments.config import ModelConfig
-from serve_app import filtering
 from serve_app.address import client_address
 from serve_app.admission import Admission
 from serve_app.audit_gate import AuditGate
@@ -30,7 +29,7 @@ from serve_app.capacity import Capacity
 from serve_app.config import AppConfig
 from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from serve_app.exchange import Exchange
-from serve_app.filtering import Classification, Classifier, ContentFilter, Judge
+from serve_app.filtering import Classification, Classifier, ContentFilter, Judge, ServeClassifier
 from serve_app.images import ImageInliner
 from serve_app.membership import Membership
 from serve_app.metrics import IngressMetrics
@@ -87,7 +86,7 @@ class Ingress:
             readiness.models,
             registry,
             replica_id=replica_id,
-            classifier=filtering.OverServe(self._classifier) if self._classifier is not None else None,
+            classifier=ServeClassifier(self._classifier) if self._classifier is not None else None,
             on_audit=metrics.tell_audit,
         )
 

@@ -74,6 +74,22 @@ def load(path: Path) -> ServeFile:
     return ServeFile(path, content, app, tuple(p for p in problems if p.severity == "warning"))
 
 
+def keep_files_in(folder: Path, args: dict[str, Any]) -> None:
+    """Let an application keep its secrets, its store and its audit apart from any other's.
+
+    Args:
+        folder: Where from now on.
+        args: Of the application, as YAML has them; changed.
+    """
+    args["auth"] = {**args.get("auth", {}), "secret_file": str(folder / "jwt.key")}
+    args["store"] = {"url": f"sqlite:///{folder}/store.db"}
+    args["audit"] = {
+        **args.get("audit", {}),
+        "directory": str(folder / "audit"),
+        "signing_key_file": str(folder / "audit.key"),
+    }
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

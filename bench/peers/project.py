@@ -19,6 +19,7 @@ from bench.endpoint import Endpoint
 from bench.peers import peer
 from bench.peers.peer import START_BOUND_S, PeerFailed, Running
 from cluster.local import session
+from serve_app.serve_file import keep_files_in
 
 _TOKEN = re.compile(r"^API token +(\S+)$")
 _STOP_BOUND_S = 60.0
@@ -70,9 +71,7 @@ class Project:
         args = document["applications"][0]["args"]
         args["models"] = [model for model in args["models"] if model["id"] == self.model]
         args.pop("aliases", None)
-        args["auth"] = {**args.get("auth", {}), "secret_file": str(folder / "jwt.key")}
-        args["store"] = {"url": f"sqlite:///{folder}/store.db"}
-        args["audit"] = {"directory": str(folder / "audit"), "signing_key_file": str(folder / "audit.key")}
+        keep_files_in(folder, args)
         if self.simulation:
             args["models"][0]["simulation"].update(self.simulation)
         path = folder / "serve.yaml"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -20,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+
+from serve_app import private_file
 
 _FIELD: Final = b',"signature":"'
 _HEX_CHARS: Final = 128
@@ -94,29 +93,14 @@ class Verifier:
 def ensure(path: Path) -> Signer:
     """The signing key in a file, made first where there is none.
 
-    Made complete under another name and linked into place, so that of two processes that start at
-    once both use the same.
-
     Raises:
         SigningKeyError: The file is there but unfit, or its folder cannot be written.
     """
     if path.exists():
         return read(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(beside)
-        except FileExistsError:
-            pass  # another process was first; its key is the one
-        finally:
-            beside.unlink()
+        private_file.make(path, pem)
     except OSError as error:
         raise SigningKeyError(f"Cannot write the audit's signing key {path}: {error.strerror}.") from error
     return read(path)
@@ -129,8 +113,7 @@ def read(path: Path) -> Signer:
         SigningKeyError: No such file, open to others, or not a private Ed25519 key.
     """
     pem = _content(path)
-    # The group may read: that is how Kubernetes mounts a secret for a process that is not root.
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+    if private_file.is_open(path):
         raise SigningKeyError(f"The audit's signing key {path} is open to others; run `chmod 600 {path}`.")
     try:
         key = load_pem_private_key(pem, password=None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 from pathlib import Path
+
+from serve_app import private_file
 
 MIN_BYTES = 32
 """As long as the hash of HS256 (RFC 7518, 3.2)."""
@@ -18,26 +18,13 @@ class SecretError(Exception):
 def ensure(path: Path) -> bytes:
     """The secret in a file, made first where there is none.
 
-    Made complete under another name and linked into place, so that of two processes that start at
-    once both use the same.
-
     Raises:
         SecretError: The file is there but unfit, or its folder cannot be written.
     """
     if path.exists():
         return read(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-        try:
-            path.hardlink_to(beside)
-        except FileExistsError:
-            pass  # another process was first; its secret is the one
-        finally:
-            beside.unlink()
+        private_file.make(path, f"{secrets.token_urlsafe(48)}\n".encode())
     except OSError as error:
         raise SecretError(f"Cannot write the signing secret {path}: {error.strerror}.") from error
     return read(path)
@@ -50,7 +37,7 @@ def read(path: Path) -> bytes:
         SecretError: No such file, readable by others, or too short.
     """
     try:
-        mode = path.stat().st_mode
+        is_open = private_file.is_open(path)
         secret = path.read_bytes().strip()
     except FileNotFoundError:
         raise SecretError(
@@ -58,8 +45,7 @@ def read(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise SecretError(f"Cannot read the signing secret {path}: {error.strerror}.") from error
-    # The group may read: that is how Kubernetes mounts a secret for a process that is not root.
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+    if is_open:
         raise SecretError(f"The signing secret {path} is open to others; run `chmod 600 {path}`.")
     if len(secret) < MIN_BYTES:
         raise SecretError(

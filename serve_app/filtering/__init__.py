@@ -1,7 +1,7 @@
 """The content filter: phrases and personal data, in prompts and in answers as they are written."""
 
 from serve_app.filtering.classification import Classification
-from serve_app.filtering.classifier import Classifier, Judge, OverServe
+from serve_app.filtering.classifier import Classifier, Judge, ServeClassifier
 from serve_app.filtering.config import FilteringConfig, LexiconConfig, PersonalData
 from serve_app.filtering.filter import ContentFilter, Reload
 from serve_app.filtering.frames import AnswerFilter
@@ -21,11 +21,11 @@ __all__ = [
     "Judge",
     "LexiconConfig",
     "LexiconInvalid",
-    "OverServe",
     "PersonalData",
     "PromptCheck",
     "Reload",
     "RuleConfig",
     "Scanned",
+    "ServeClassifier",
     "Verdict",
 ]

@@ -43,7 +43,7 @@ class Classifier(Protocol):
         """The score of each label for each text, in [0, 1]. Cancelled, the work ends."""
 
 
-class OverServe:
+class ServeClassifier:
     """The classifier over its deployment's handle."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:

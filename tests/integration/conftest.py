@@ -17,12 +17,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
 import yaml
+
+from serve_app.serve_file import keep_files_in
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 900
@@ -60,17 +61,6 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
     with running(config, state) as application:
         yield application
-
-
-def keep_files_in(folder: Path, args: dict[str, Any]) -> None:
-    """Let an application keep its secrets, its store and its audit apart from the repository's own."""
-    args["auth"] = {**args.get("auth", {}), "secret_file": str(folder / "jwt.key")}
-    args["store"] = {"url": f"sqlite:///{folder}/store.db"}
-    args["audit"] = {
-        **args.get("audit", {}),
-        "directory": str(folder / "audit"),
-        "signing_key_file": str(folder / "audit.key"),
-    }
 
 
 @contextmanager

@@ -30,9 +30,9 @@ from serve_app.audit.signing import Verifier, read_public
 from serve_app.audit.verify import verify
 from serve_app.registry import Registry
 from serve_app.registry.operations import SumUsage
-from serve_app.serve_file import load
+from serve_app.serve_file import keep_files_in, load
 from tests.integration.audit_clients import BLOCKED, NAME, Clients, Saw, Seen
-from tests.integration.conftest import ROOT, Application, keep_files_in, running
+from tests.integration.conftest import ROOT, Application, running
 from tests.integration.test_faults import replicas
 from tests.unit.serve_app.audit.elastic_stub import ElasticStub
 

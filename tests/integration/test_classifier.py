@@ -19,8 +19,9 @@ import httpx
 import pytest
 import yaml
 
+from serve_app.serve_file import keep_files_in
 from tests import classifier_model
-from tests.integration.conftest import ROOT, Application, keep_files_in, running
+from tests.integration.conftest import ROOT, Application, running
 from tests.integration.test_faults import replicas
 
 pytestmark = pytest.mark.integration

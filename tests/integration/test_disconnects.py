@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from serve_app.cli.token import issue
-from serve_app.serve_file import load
-from tests.integration.conftest import ROOT, Application, keep_files_in, running
+from serve_app.serve_file import keep_files_in, load
+from tests.integration.conftest import ROOT, Application, running
 from tests.integration.test_operation import eventually, told
 from tests.machine import slowness
 

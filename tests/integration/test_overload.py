@@ -10,7 +10,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.conftest import ROOT, Application, keep_files_in, running
+from serve_app.serve_file import keep_files_in
+from tests.integration.conftest import ROOT, Application, running
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deployments.classifier_config import ClassifierConfig
 from serve_app.filtering.classification import Classification
-from serve_app.filtering.classifier import Judge, OverServe, Reached
+from serve_app.filtering.classifier import Judge, Reached, ServeClassifier
 from serve_app.filtering.classifier_config import LabelConfig
 from serve_app.filtering.verdict import Action, Scanned
 from tests.unit.serve_app.filtering.judges import FakeClassifier, config_of, scores_of
@@ -158,12 +158,12 @@ class FakeHandle:
 
 async def test_call_over_serve_is_cancelled_in_its_replica_too() -> None:
     handle: Any = FakeHandle(hangs=True)
-    judge = Judge(config_of(timeout_ms=20), OverServe(handle))
+    judge = Judge(config_of(timeout_ms=20), ServeClassifier(handle))
     assert (await judge.judge([BAD], judge.actions_for(()))).missed is Reached.LATE
     assert handle.responses[0].cancelled
 
     handle = FakeHandle(hangs=False)
-    judge = Judge(config_of(), OverServe(handle))
+    judge = Judge(config_of(), ServeClassifier(handle))
     assert (await judge.judge([BAD], judge.actions_for(()))).blocks
     assert not handle.responses[0].cancelled
 
