@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from deployments.call import Answer, Bill, Call, Refusal, StreamItem, Usage
 from deployments.config import ModelConfig, ModelKind
@@ -158,6 +160,35 @@ async def running(app: Starlette) -> AsyncIterator[None]:
         while not (await client.get("/ready")).json()["registry"]:  # noqa: ASYNC110  (polled over HTTP)
             await asyncio.sleep(0.01)
         yield
+
+
+async def leave_at_the_first_frame(
+    app: ASGIApp, headers: Mapping[str, str], path: str, body: Mapping[str, Any]
+) -> None:
+    """Ask for a stream and go away once something of it is there; httpx over ASGI cannot."""
+    gone = asyncio.Event()
+    messages = [{"type": "http.request", "body": json.dumps({**body, "stream": True}).encode()}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            gone.set()
+
+    sent = {"content-type": "application/json", **headers}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": path,
+        "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        "query_string": b"",
+    }
+    await app(scope, receive, send)
 
 
 @pytest.fixture

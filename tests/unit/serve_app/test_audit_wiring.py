@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
@@ -17,7 +16,6 @@ import pytest
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Message
 
 from deployments.call import Answer, Reason, Refusal, StreamItem, Usage
 from deployments.timing import Timing
@@ -39,7 +37,13 @@ from serve_app.observation import Observation
 from serve_app.registry import Registry, RegistryClient
 from serve_app.registry.client import Methods
 from serve_app.routes import health
-from tests.unit.serve_app.conftest import REPLICA, KeptRecords, ScriptedUpstream, running
+from tests.unit.serve_app.conftest import (
+    REPLICA,
+    KeptRecords,
+    ScriptedUpstream,
+    leave_at_the_first_frame,
+    running,
+)
 
 CHAT_PATH = "/v1/chat/completions"
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}
@@ -170,30 +174,8 @@ async def test_client_that_goes_away_is_recorded_with_what_it_had_used(
     config: AppConfig, upstream: ScriptedUpstream
 ) -> None:
     upstream.items = [Usage(7, 1), FRAME, None]
-    gone = asyncio.Event()
-    messages = [{"type": "http.request", "body": json.dumps({**CHAT, "stream": True}).encode()}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        if message.get("body"):
-            gone.set()
-
-    authorization = bearer(config, "zhangsan")["authorization"].encode()
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": CHAT_PATH,
-        "headers": [(b"authorization", authorization), (b"content-type", b"application/json")],
-        "query_string": b"",
-    }
     async with serving(config, upstream) as app:
-        await app(scope, receive, send)
+        await leave_at_the_first_frame(app, bearer(config, "zhangsan"), CHAT_PATH, CHAT)
 
     (said,) = records(config)
     assert (said["outcome"], said["status"], said["http_status"]) == ("disconnected", "aborted", 200)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from typing import Any
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp
 
 from deployments.call import Answer, Reason, Refusal, Task, Usage
 from deployments.timing import Timing
 from serve_app.errors import ModelUnavailable
 from serve_app.observation import CLIENT_GONE
-from tests.unit.serve_app.conftest import KeptRecords, ScriptedUpstream
+from tests.unit.serve_app.conftest import KeptRecords, ScriptedUpstream, leave_at_the_first_frame
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}]}
 FRAME = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
@@ -219,30 +218,8 @@ async def test_client_that_goes_away_in_mid_stream_ends_the_call_and_is_recorded
     app: ASGIApp, token: str, upstream: ScriptedUpstream, records: KeptRecords
 ) -> None:
     upstream.items = [FRAME, None]
-    gone = asyncio.Event()
-    body = json.dumps({**CHAT, "stream": True}).encode()
-    messages = [{"type": "http.request", "body": body}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        if message.get("body"):
-            gone.set()
-
-    headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": "/v1/chat/completions",
-        "headers": headers,
-        "query_string": b"",
-    }
-    await app(scope, receive, send)
+    authorization = {"authorization": f"Bearer {token}"}
+    await leave_at_the_first_frame(app, authorization, "/v1/chat/completions", CHAT)
 
     assert upstream.closed == 1
     assert (records.seen[0].status, records.seen[0].error) == (200, CLIENT_GONE)
