@@ -1,0 +1,28 @@
+"""The fleet policy: which models are awake, on how many GPUs, and why. Pure: it knows no cluster."""
+
+from deployments.fleet.config import FleetConfig, FleetModel
+from deployments.fleet.decision import Action, Decision, ModelState, Reason, Status
+from deployments.fleet.journal import Entry, Journal
+from deployments.fleet.observation import Footprint, Load, Node, Observation, Phase, Replica
+from deployments.fleet.policy import FleetPolicy
+from deployments.fleet.state import FleetState
+
+__all__ = [
+    "Action",
+    "Decision",
+    "Entry",
+    "FleetConfig",
+    "FleetModel",
+    "FleetPolicy",
+    "FleetState",
+    "Footprint",
+    "Journal",
+    "Load",
+    "ModelState",
+    "Node",
+    "Observation",
+    "Phase",
+    "Reason",
+    "Replica",
+    "Status",
+]

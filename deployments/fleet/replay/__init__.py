@@ -1,0 +1,1 @@
+"""Replay of recorded and made-up traffic against the fleet policy, in virtual time."""
