@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from deployments.fleet.decision import Action
@@ -55,7 +55,20 @@ class Allocation:
         asking = {claim.model for claim in claims}
         return [claim for claim in claims if not self._granted(claim, asking)]
 
-    def unload(self, view: View, action: Action, words: str) -> None:
+    def unload_idle(self, idle: Sequence[tuple[View, str]]) -> None:
+        """Let idle models go that free a GPU by it.
+
+        One that shares its GPUs with models that stay costs nothing: it stays too, until its room is needed.
+
+        Args:
+            idle: Models that have been idle for long enough, with the words for that.
+        """
+        gone = {replica.id for view, _ in idle for replica in view.alive}
+        for view, words in idle:
+            if self._pool.frees([replica.id for replica in view.alive], gone):
+                self._unload(view, Action.UNLOAD, words)
+
+    def _unload(self, view: View, action: Action, words: str) -> None:
         """Let a model go: to sleep where it can, away otherwise."""
         name = view.model.id
         node = self._bed(view)
@@ -142,7 +155,7 @@ class Allocation:
     def _evict(self, victim: Victim, claimant: str) -> None:
         view = self._views[victim.model]
         idle_s = view.memory.idle_s(self._moment.now)
-        self.unload(
+        self._unload(
             view,
             Action.EVICT,
             f"{claimant} waits; this one is idle for {idle_s:.0f} s and costs the least to be without "

@@ -107,13 +107,14 @@ class FleetConfig(FrozenConfig):
 
     models: tuple[FleetModel, ...] = Field(..., min_length=1, description="All models of the application.")
     idle_unload_s: PositiveFloat = Field(
-        600, description="A model that nobody asks for is unloaded after so long, at the latest."
+        600,
+        description="A model that nobody asks for goes after so long at the latest, if that frees a GPU.",
     )
     idle_unload_min_s: PositiveFloat = Field(
-        60, description="The shortest that the learned idle time may become; idle_unload_s: nothing learned."
+        60, description="The shortest that the learned idle time may become; idle_unload_s: it is fixed."
     )
     waiting_weight: NonNegativeFloat = Field(
-        1.5, description="Idle GPU seconds that a second is worth in which a client waits for a cold model."
+        3, description="Idle GPU seconds that a second is worth in which a client waits for a cold model."
     )
     min_residency_s: NonNegativeFloat = Field(
         60, description="A model that has become ready is neither evicted nor shrunk for so long."

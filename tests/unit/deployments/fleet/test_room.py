@@ -35,7 +35,7 @@ def test_pinned_model_below_its_minimum_comes_first_and_evicts() -> None:
 
 
 def test_idle_model_that_is_cheapest_to_be_without_gives_way() -> None:
-    world = World(model("old"), model("new"), model("asks"), node_gpus=(2,))
+    world = World(model("old"), model("new"), model("asks"), node_gpus=(2,), waiting_weight=10)
     world.settle("old")
     for _ in range(4):
         world.settle("new")
@@ -53,7 +53,11 @@ def test_idle_model_that_is_cheapest_to_be_without_gives_way() -> None:
 
 def test_model_that_loads_slowly_stays_rather_than_one_that_loads_fast() -> None:
     world = World(
-        model("slow", expected_load_s=120), model("fast", expected_load_s=20), model("asks"), node_gpus=(2,)
+        model("slow", expected_load_s=120),
+        model("fast", expected_load_s=20),
+        model("asks"),
+        node_gpus=(2,),
+        waiting_weight=10,
     )
     world.settle("slow")
     world.settle("fast")
