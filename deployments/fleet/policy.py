@@ -64,7 +64,7 @@ class FleetPolicy:
         for replica in observation.replicas:
             replicas[replica.model].append(replica)
         views = {}
-        for model in self._config.models:
+        for model in self._config.by_id.values():
             load = observation.loads.get(model.id, UNKNOWN)
             memory = state.memories.get(model.id) or Memory.fresh(model, moment)
             memory = remember(memory, model, load, replicas[model.id], moment)

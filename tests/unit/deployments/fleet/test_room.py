@@ -244,4 +244,51 @@ def test_stopping_replica_holds_its_gpus_until_it_is_gone() -> None:
     decision = world.tick()
 
     assert not decision.targets
-    assert "about to be free" in decision.reasons[0].words
+    assert "about to have room" in decision.reasons[0].words
+
+
+def test_engines_on_the_cpu_have_room_without_a_limit() -> None:
+    world = World(*(model(name, accelerator=None) for name in "abc"), node_gpus=(1,))
+    for name in "abc":
+        world.ask(name)
+
+    assert world.tick().targets == {"a": 1, "b": 1, "c": 1}
+
+
+def test_engine_on_the_cpu_takes_one_slot_and_an_idle_one_gives_way() -> None:
+    world = World(*(model(name, accelerator=None, tensor_parallel_size=2) for name in "abc"), cpu_slots=2)
+    world.settle("a")
+    world.settle("b")
+    world.tick(100)
+    world.ask("b")
+    world.ask("c")
+
+    assert world.tick().targets == {"a": 0}
+    world.gone()
+    assert world.tick().targets == {"c": 1}
+    assert {replica.node for replica in world.replicas.values()} == {"n0/cpu"}
+
+
+def test_engines_on_the_cpu_and_on_gpus_do_not_take_each_others_room() -> None:
+    world = World(model("gpu"), model("a", accelerator=None), model("b", accelerator=None), cpu_slots=1)
+    world.settle("a")
+    world.ask("a")
+    world.ask("b")
+    world.ask("gpu")
+
+    decision = world.tick()
+
+    assert decision.targets == {"gpu": 1}
+    assert actions(decision)["b"] is Action.WAIT
+
+
+def test_engine_on_the_cpu_waits_where_all_slots_are_pinned() -> None:
+    world = World(model("hot", accelerator=None, min_replicas=1), model("a", accelerator=None), cpu_slots=1)
+    world.tick()
+    world.ready()
+    world.ask("a")
+
+    decision = world.tick(100)
+
+    assert "a slot for an engine on the CPU" in decision.reasons[-1].words
+    assert world.config.by_id["hot"].gpus == model("hot", accelerator=None).gpus
