@@ -236,7 +236,7 @@ def test_configured_model_that_may_go_to_zero_is_not_pinned() -> None:
     # Until ``AutoscaleConfig`` takes it: from_config leaves the bounds to FleetModel.
     autoscale = AutoscaleConfig.model_construct(min_replicas=0, max_replicas=1, target_ongoing_requests=4)
     config = ModelConfig.model_construct(
-        id="a", kind=ModelKind.TEXT, accelerator=None, tensor_parallel_size=1, autoscale=autoscale
+        id="a", source="s", kind=ModelKind.TEXT, accelerator=None, tensor_parallel_size=1, autoscale=autoscale
     )
 
     assert not FleetModel.from_config(config).pinned
