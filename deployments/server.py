@@ -23,6 +23,7 @@ from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, Str
 from deployments.channel import Address, ChannelError, Outboxes, Writer
 from deployments.engine import Engine
 from deployments.meter import Tally
+from deployments.reporter import Reporter
 from deployments.request import EngineRequest, Refused, complaint, parse
 from deployments.timing import Stopwatch
 
@@ -46,6 +47,19 @@ class ModelServer(LLMServer):
     """
 
     _outboxes: Outboxes | None = None
+
+    async def start(self) -> None:
+        """Start the engine.
+
+        Raises:
+            Exception: It does not start; the fleet's board has been told why.
+        """
+        reporter = Reporter(self._llm_config.model_id)
+        try:
+            await super().start()
+        except Exception as error:
+            await reporter.failed(error)
+            raise
 
     def _get_default_engine_class(self) -> type[Engine]:
         return Engine

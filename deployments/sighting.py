@@ -1,0 +1,234 @@
+"""The cluster as the fleet policy sees it: read from Ray and from Serve's autoscaling contexts."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray.serve._private.common import ReplicaID
+from ray.serve.config import AutoscalingContext
+from ray.util.placement_group import placement_group_table
+
+from deployments.board import Report
+from deployments.fleet import FleetConfig, Footprint, Load, Node, Observation, Phase, Replica
+from deployments.load import EngineLoad
+from deployments.naming import deployment_name
+
+CPU: Final = "CPU"
+"""Accelerator type of the places for engines without a GPU."""
+
+_TYPE: Final = "accelerator_type:"
+_STRANGERS_LOOKS: Final = 5
+"""GPUs that others hold are believed once they were held for so many looks: figures lag behind each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a replica holds, as Ray's placement groups tell it.
+
+    Attributes:
+        replica: Serve's id, unlike any other.
+        deployment: Serve's name.
+        node: None while it waits to be placed.
+        footprint: GPUs.
+    """
+
+    replica: str
+    deployment: str
+    node: str | None
+    footprint: Footprint
+
+
+class Sighting:
+    """Looks at the cluster; remembers what one look alone does not show.
+
+    Args:
+        application: Whose replicas are looked at.
+    """
+
+    def __init__(self, application: str) -> None:
+        self._application = application
+        self._ran: set[str] = set()
+        self._placed: dict[str, tuple[str, int]] = {}
+        self._failed: dict[str, str] = {}
+        self._failures: dict[str, int] = defaultdict(int)
+        self._reasons: dict[str, str] = {}
+        self._requests = _Counters()
+        self._strangers: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=_STRANGERS_LOOKS))
+
+    def look(
+        self,
+        contexts: Iterable[AutoscalingContext],
+        config: FleetConfig,
+        reports: Mapping[str, Report],
+    ) -> Observation:
+        """The cluster now.
+
+        Args:
+            contexts: Serve's, of the application's deployments.
+            config: The models.
+            reports: What replicas have said of themselves, by their ids.
+        """
+        by_name = {context.deployment_name: context for context in contexts}
+        models = {deployment_name(model.id): model.id for model in config.models}
+        held = list(_held(self._application))
+        replicas = tuple(self._replica(one, models, by_name, config, reports) for one in held)
+        self._count_failures(held, models, by_name, reports)
+        nodes = tuple(self._nodes(held, config))
+        loads = {
+            model: self._load(context, model)
+            for name, model in models.items()
+            if (context := by_name.get(name)) is not None
+        }
+        return Observation(nodes, replicas, loads)
+
+    def failure(self, model: str) -> str | None:
+        """Why a replica of it did not start last."""
+        return self._reasons.get(model)
+
+    def _replica(
+        self,
+        held: Held,
+        models: Mapping[str, str],
+        contexts: Mapping[str, AutoscalingContext],
+        config: FleetConfig,
+        reports: Mapping[str, Report],
+    ) -> Replica:
+        context = contexts.get(held.deployment)
+        running = context is not None and any(
+            replica.unique_id == held.replica for replica in context.running_replicas
+        )
+        if running:
+            self._ran.add(held.replica)
+            report = reports.get(held.replica)
+            phase = Phase.SLEEPING if report is not None and report.sleeping else Phase.RUNNING
+        else:
+            leaves = context is None or held.replica in self._ran
+            phase = Phase.STOPPING if leaves else Phase.STARTING
+        model = models.get(held.deployment, held.deployment)
+        node, footprint = held.node, held.footprint
+        known = config.by_id.get(model)
+        if getattr(config, "cpu_engines_per_node", None) and known is not None and known.accelerator is None:
+            footprint, node = config.footprint(known), node and cpu_places(node)
+        return Replica(held.replica, model, phase, footprint, node)
+
+    def _count_failures(
+        self,
+        held: Iterable[Held],
+        models: Mapping[str, str],
+        contexts: Mapping[str, AutoscalingContext],
+        reports: Mapping[str, Report],
+    ) -> None:
+        """Replicas that said that they do not start, and those that are gone before they ever ran."""
+        targets = {name: context.target_num_replicas for name, context in contexts.items()}
+        here = {one.replica: one for one in held}
+        for replica, (name, target) in list(self._placed.items()):
+            if replica in here:
+                continue
+            del self._placed[replica]
+            # One that was called back by a lower target has not failed.
+            if replica not in self._ran and targets.get(name, 0) >= target:
+                self._fail(replica, models.get(name, name), "its process ended before it was ready")
+        for replica, report in reports.items():
+            if report.failed is not None:
+                self._fail(replica, report.model, report.failed)
+        for replica, one in here.items():
+            if one.node is not None and replica not in self._ran:
+                self._placed.setdefault(replica, (one.deployment, targets.get(one.deployment, 0)))
+        self._ran &= here.keys()
+        self._failed = {replica: model for replica, model in self._failed.items() if replica in here | reports}
+
+    def _fail(self, replica: str, model: str, why: str) -> None:
+        if replica not in self._failed:
+            self._failed[replica] = model
+            self._failures[model] += 1
+            self._reasons[model] = why
+
+    def _load(self, context: AutoscalingContext, model: str) -> Load:
+        total, queued = context.total_num_requests, context.total_queued_requests
+        engines = dict(_engines(context))
+        usages = [engine.kv_cache_usage for engine in engines.values()]
+        known = [usage for usage in usages if usage is not None]
+        complete = len(known) == len(context.running_replicas) > 0
+        return Load(
+            target=context.target_num_replicas,
+            ongoing=max(0.0, total - queued),
+            queued=queued,
+            kv_cache_usage=sum(known) / len(known) if complete else None,
+            requests_total=self._requests.total(model, engines),
+            failed_starts_total=self._failures[model],
+        )
+
+    def _nodes(self, held: Iterable[Held], config: FleetConfig) -> Iterator[Node]:
+        ours: dict[str, float] = defaultdict(float)
+        for one in held:
+            if one.node is not None:
+                ours[one.node] += one.footprint.total
+        wanted = {model.accelerator for model in config.models}
+        available = available_resources_per_node()
+        for node in ray.nodes():
+            if not node["Alive"]:
+                continue
+            name, resources = node["NodeID"], node["Resources"]
+            if getattr(config, "cpu_engines_per_node", None):
+                yield Node(cpu_places(name), CPU, getattr(config, "cpu_engines_per_node", None))
+            kinds = [key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)]
+            kind = next((one for one in kinds if one in wanted), None)
+            gpus = int(resources.get("GPU", 0))
+            if kind is None or not gpus:
+                continue
+            free = available.get(name, {}).get("GPU", 0.0)
+            self._strangers[name].append(round(gpus - free - ours[name]))
+            theirs = max(0, min(self._strangers[name])) if len(self._strangers[name]) >= _STRANGERS_LOOKS else 0
+            yield Node(name, kind, gpus - theirs, int(resources.get("memory", 0)))
+
+
+def cpu_places(node: str) -> str:
+    """Name of a node's places for engines without a GPU, beside its GPUs."""
+    return f"{node}/cpu"
+
+
+class _Counters:
+    """Requests ever taken by a model's replicas: those of replicas that have gone stay counted."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, dict[str, int]] = {}
+        self._totals: dict[str, int] = defaultdict(int)
+
+    def total(self, model: str, engines: Mapping[str, EngineLoad]) -> int:
+        last = self._last.get(model, {})
+        now = {replica: engine.requests_total for replica, engine in engines.items()}
+        self._totals[model] += sum(max(0, count - last.get(replica, 0)) for replica, count in now.items())
+        self._last[model] = now
+        return self._totals[model]
+
+
+def _engines(context: AutoscalingContext) -> Iterator[tuple[str, EngineLoad]]:
+    """The latest word of each replica's engine."""
+    latest: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, by_replica in (context.raw_metrics or {}).items():
+        for replica, series in by_replica.items():
+            if series:
+                latest[replica.unique_id][name] = series[-1].value
+    for replica, stats in latest.items():
+        yield replica, EngineLoad.from_stats(stats)
+
+
+def _held(application: str) -> Iterator[Held]:
+    """What the application's replicas hold; one that stops holds it until it is gone."""
+    table: Mapping[str, dict[str, Any]] = placement_group_table()
+    for group in table.values():
+        if group["state"] == "REMOVED" or not ReplicaID.is_full_id_str(group["name"]):
+            continue
+        replica = ReplicaID.from_full_id_str(group["name"])
+        if replica.deployment_id.app_name != application:
+            continue
+        shares = [bundle["GPU"] for bundle in group["bundles"].values() if bundle.get("GPU")]
+        footprint = Footprint(len(shares), round(max(shares, default=1.0) * 1000))
+        placed = group["state"] == "CREATED"
+        node = next(iter(group["bundles_to_node_id"].values()), None) if placed else None
+        yield Held(replica.unique_id, replica.deployment_id.name, node, footprint)
