@@ -125,6 +125,7 @@ class SimulatedFaults(FrozenConfig):
 class SimulationConfig(FrozenConfig):
     """A simulated engine in place of a real one, for load and scale tests."""
 
+    load_s: NonNegativeFloat = Field(0, description="The engine is ready only after so long, seconds.")
     step_s: NonNegativeFloat = Field(
         0, description="A step of the engine, one token for each running request, seconds; 0: unpaced."
     )
