@@ -1,7 +1,7 @@
 """The fleet policy inside Serve's controller: `autoscaling_policy` of the application in the Serve file.
 
-Serve calls it ten times a second with what it knows of each deployment. It must never raise and never wait: an
-exception would stop the controller's loop for all applications (docs/decisions/0015).
+Serve calls it ten times a second with what it knows of each deployment. It must never raise and never wait:
+an exception would stop the controller's loop for all applications (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from ray.actor import ActorHandle
 from ray.serve._private.common import DeploymentID
@@ -78,7 +78,14 @@ class FleetAutoscaler:
             logger.info("Fleet: %s: %s: %s", reason.model, reason.action.value, reason.words)
         self._unsent += decision.reasons
         self._sleepers = sleepers(self._sleepers, decision, observation)
-        told = statuses(decision, self._state, observation, news.reports, self._sighting.failure, now)
+        told = statuses(
+            decision,
+            self._state,
+            observation,
+            news.reports,
+            failure=self._sighting.failure,
+            now=now,
+        )
         self._tell(told, usage(observation))
         ids = {identity.name: identity for identity in contexts}
         return {
@@ -95,7 +102,7 @@ class FleetAutoscaler:
         self._state = self._state.learned(config, learned, now)
 
     def _read(self, application: str) -> News | None:
-        """The board's latest answer. It is asked without waiting; what it answers is there at the next look."""
+        """The board's latest answer. It is asked without waiting; the answer is there at the next look."""
         if self._board is None:
             self._board = boards.find(application)
         if self._asked is not None and self._asked.done():

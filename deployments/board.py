@@ -8,6 +8,7 @@ is lost, whoever next writes to it starts a new one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -168,10 +169,8 @@ class Board:
     async def watch(self, version: int) -> Snapshot:
         """The fleet, once it is another than the version given; or after some seconds as it is."""
         if self._snapshot.version == version:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _WATCH_S)
-            except TimeoutError:
-                pass
         return self._snapshot
 
     async def reasons(self) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from typing import Any, Final
 
 from ray import serve
 from ray.actor import ActorHandle
@@ -54,9 +54,9 @@ class Reporter:
 
     async def _tell(self, report: Report) -> bool:
         try:
-            if self._board is None:
-                self._board = await asyncio.to_thread(boards.find, self._application)
-            answer = self._board.report.remote(self._replica, report)
+            board: Any = self._board or await asyncio.to_thread(boards.find, self._application)
+            self._board = board
+            answer = board.report.remote(self._replica, report)
             return bool(await asyncio.wait_for(answer, _TOLD_WITHIN_S))
         except (RayError, TimeoutError) as error:
             logger.warning("The fleet's board cannot be reached", extra={"why": str(error)})

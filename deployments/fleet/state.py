@@ -32,7 +32,7 @@ class FleetState:
             now: The clock, seconds.
         """
         fresh = {
-            model.id: replace(Memory.fresh(model, Moment(config, now)), load_s=load_s[model.id])
+            model.id: replace(Memory.fresh(model, Moment(config, now)), load_s=load_s[model.id], loads=1)
             for model in config.models
             if model.id in load_s
         }

@@ -24,15 +24,17 @@ def routes(admission: Admission, fleet: Fleet) -> list[Route]:
     """
     created = int(time.time())
 
+    def card(model: NamedModel) -> dict[str, Any]:
+        return _card(model, created, fleet.status(model.config.id))
+
     async def list_models(request: Request) -> Response:
         principal = await admission.authenticate(request)
-        cards = [_card(model, created, fleet.status(model.config.id)) for model in admission.visible(principal)]
+        cards = [card(model) for model in admission.visible(principal)]
         return JSONResponse({"object": "list", "data": cards})
 
     async def get_model(request: Request) -> Response:
         principal = await admission.authenticate(request)
-        model = admission.find(principal, request.path_params["model"])
-        return JSONResponse(_card(model, created, fleet.status(model.config.id)))
+        return JSONResponse(card(admission.find(principal, request.path_params["model"])))
 
     return [
         Route("/v1/models", list_models, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""``/admin/v1/models`` and ``/admin/v1/fleet``: each model's state, the GPUs, and why they are as they are."""
+"""``/admin/v1/models`` and ``/admin/v1/fleet``: each model's state, the GPUs, and why it is so."""
 
 from __future__ import annotations
 
