@@ -137,3 +137,11 @@ class AppConfig(CatalogueConfig):
     def catalogue(self) -> CatalogueConfig:
         """The part that may change while the application runs."""
         return CatalogueConfig(**{name: getattr(self, name) for name in CatalogueConfig.model_fields})
+
+    @property
+    def simulated_gpus(self) -> dict[str, int]:
+        """GPUs of one machine, by type, where all engines are simulated: one machine plays the cluster."""
+        wanted = {model.accelerator for model in self.models if model.simulation is not None}
+        if any(model.simulation is None for model in self.models) or len(wanted) != 1:
+            return {}
+        return {kind: one.gpus_per_node for kind, one in self.accelerators.items() if kind in wanted}
