@@ -16,12 +16,9 @@ from ray.util.placement_group import placement_group_table
 
 from deployments.board import Report
 from deployments.failures import Failures
-from deployments.fleet import FleetConfig, Footprint, Load, Node, Observation, Phase, Replica
+from deployments.fleet import CPU, FleetConfig, Footprint, Load, Node, Observation, Phase, Replica
 from deployments.load import EngineLoad
 from deployments.naming import deployment_name
-
-CPU: Final = "CPU"
-"""Accelerator type of the places for engines without a GPU."""
 
 _TYPE: Final = "accelerator_type:"
 _STRANGERS_LOOKS: Final = 5
@@ -113,8 +110,8 @@ class Sighting:
         model = models.get(held.deployment, held.deployment)
         node, footprint = held.node, held.footprint
         known = config.by_id.get(model)
-        if getattr(config, "cpu_engines_per_node", None) and known is not None and known.accelerator is None:
-            footprint, node = config.footprint(known), node and cpu_places(node)
+        if known is not None and known.accelerator == CPU:
+            footprint, node = known.footprint, node and cpu_slots(node)
         return Replica(held.replica, model, phase, footprint, node)
 
     def _load(self, context: AutoscalingContext, model: str) -> Load:
@@ -145,8 +142,8 @@ class Sighting:
             if not node["Alive"]:
                 continue
             name, resources = node["NodeID"], node["Resources"]
-            if getattr(config, "cpu_engines_per_node", None):
-                yield Node(cpu_places(name), CPU, getattr(config, "cpu_engines_per_node", None))
+            if config.cpu_engines_per_node:
+                yield Node(cpu_slots(name), CPU, config.cpu_engines_per_node)
             kinds = [key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)]
             kind = next((one for one in kinds if one in wanted), None)
             gpus = int(resources.get("GPU", 0))
@@ -159,8 +156,8 @@ class Sighting:
             yield Node(name, kind, gpus - theirs, int(resources.get("memory", 0)))
 
 
-def cpu_places(node: str) -> str:
-    """Name of a node's places for engines without a GPU, beside its GPUs."""
+def cpu_slots(node: str) -> str:
+    """The node that a machine's slots for engines without a GPU are."""
     return f"{node}/cpu"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from deployments.fleet.replay import study
 from deployments.fleet.replay import trace as traces
 from deployments.fleet.replay.run import OBJECTIVE_S, POLICIES, replay
 from deployments.fleet.replay.scenario import Scenario, ten_models
@@ -18,12 +20,23 @@ from deployments.fleet.replay.traffic import GENERATORS, Traffic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Replay a trace and print what came of it.
+    """Replay traffic and print what came of it.
 
     Returns:
         The exit status: 0, or 1 with one line that says what is wrong.
     """
     options = _parser().parse_args(arguments)
+    return int(options.run(options))
+
+
+def _study(options: argparse.Namespace) -> int:
+    which = study.cases(options.seeds, options.policy)
+    for line in study.report(which, study.run(which, options.processes)):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
     scenario = ten_models(options.nodes, options.host_memory_gib)
     try:
         trace = _trace(options, scenario)
@@ -63,7 +76,10 @@ def _trace(options: argparse.Namespace, scenario: Scenario) -> Trace:
 def _parser() -> argparse.ArgumentParser:
     default = Traffic()
     parser = argparse.ArgumentParser(prog="python -m deployments.fleet", description=__doc__)
-    command = parser.add_subparsers(required=True).add_parser("replay", help="a day in virtual time")
+    commands = parser.add_subparsers(required=True)
+    _add_study(commands.add_parser("study", help="the fixed set of traces, as a Markdown table"))
+    command = commands.add_parser("replay", help="a day in virtual time")
+    command.set_defaults(run=_replay)
     add = command.add_argument
     add("trace", help=f"{', '.join(GENERATORS)}, or a CSV file (ours, or Azure's public LLM traces)")
     add("--policy", nargs="+", choices=POLICIES, default=list(POLICIES), help="which (all of them)")
@@ -77,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--plot", type=Path, metavar="PNG", help="draw it")
     add("--write", type=Path, metavar="CSV", help="keep the trace")
     return parser
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[*study.SEEDS, *study.UNSEEN_SEEDS], help="(%(default)s)")
+    add("--policy", nargs="+", choices=POLICIES, default=list(POLICIES), help="which (all of them)")
+    add("--processes", type=int, default=os.cpu_count(), help="at once (%(default)s)")
+    parser.set_defaults(run=_study)
 
 
 if __name__ == "__main__":

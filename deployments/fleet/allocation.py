@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from deployments.fleet.config import CPU, FleetModel
 from deployments.fleet.decision import Action
 from deployments.fleet.eviction import Victim, cheapest, cost_of_absence
 from deployments.fleet.moment import Moment
@@ -55,7 +56,20 @@ class Allocation:
         asking = {claim.model for claim in claims}
         return [claim for claim in claims if not self._granted(claim, asking)]
 
-    def unload(self, view: View, action: Action, words: str) -> None:
+    def unload_idle(self, idle: Sequence[tuple[View, str]]) -> None:
+        """Let idle models go that free a GPU by it.
+
+        One that shares its GPUs with models that stay costs nothing: it stays too, until its room is needed.
+
+        Args:
+            idle: Models that have been idle for long enough, with the words for that.
+        """
+        gone = {replica.id for view, _ in idle for replica in view.alive}
+        for view, words in idle:
+            if self._pool.frees([replica.id for replica in view.alive], gone):
+                self._unload(view, Action.UNLOAD, words)
+
+    def _unload(self, view: View, action: Action, words: str) -> None:
         """Let a model go: to sleep where it can, away otherwise."""
         name = view.model.id
         node = self._bed(view)
@@ -112,7 +126,7 @@ class Allocation:
             place = self._pool.fit_after(footprint, node)
             if place is not None:
                 self._pool.take(place, footprint)
-                self._wait(claim, f"GPUs of {node} are about to be free")
+                self._wait(claim, f"{node} is about to have room")
                 return
         found = cheapest(
             self._pool, nodes, footprint, self._victims(asking, claim.waited_s(self._moment.now))
@@ -142,7 +156,7 @@ class Allocation:
     def _evict(self, victim: Victim, claimant: str) -> None:
         view = self._views[victim.model]
         idle_s = view.memory.idle_s(self._moment.now)
-        self.unload(
+        self._unload(
             view,
             Action.EVICT,
             f"{claimant} waits; this one is idle for {idle_s:.0f} s and costs the least to be without "
@@ -156,15 +170,13 @@ class Allocation:
         footprint = view.model.footprint
         possible = [node for node in nodes if self._lasting.fit(footprint, view.model.accelerator, node)]
         if not possible:
-            size = f"{footprint.gpus} GPUs" if footprint.gpus > 1 else f"{footprint.total:g} GPU"
-            kind = view.model.accelerator
-            self._wait(claim, f"no node has {size} of type {kind} beside what is pinned there")
+            self._wait(claim, f"no node has {_needs(view.model)} beside what is pinned there")
         elif claim.waited_s(self._moment.now) < self._moment.rules.reserve_after_s:
-            self._wait(claim, "all models on its GPUs are busy, pinned or have just come")
+            self._wait(claim, "all models that could give way are busy, pinned or have just come")
         else:
             node = max(possible, key=lambda one: (self._pool.vacant(one), one))
             self._pool.keep(footprint, node, self._lasting)
-            self._wait(claim, f"GPUs of {node} are kept for it as they become free")
+            self._wait(claim, f"what becomes free on {node} is kept for it")
 
     @cached_property
     def _lasting(self) -> Pool:
@@ -173,7 +185,14 @@ class Allocation:
         return Pool(self._nodes, [replica for alive in always for replica in alive])
 
     def _wait(self, claim: Claim, words: str) -> None:
-        self._orders.explain(claim.model, Action.WAIT, f"it waits for GPUs: {words}")
+        self._orders.explain(claim.model, Action.WAIT, f"it waits for room: {words}")
+
+
+def _needs(model: FleetModel) -> str:
+    if model.accelerator == CPU:
+        return "a slot for an engine on the CPU"
+    size = f"{model.footprint.gpus} GPUs" if model.footprint.gpus > 1 else f"{model.gpus:g} GPU"
+    return f"{size} of type {model.accelerator}"
 
 
 def _listed(victims: list[Victim]) -> str:

@@ -18,6 +18,9 @@ from pydantic import (
 from deployments.config import AcceleratorName, FrozenConfig, ModelConfig, ModelId
 from deployments.fleet.observation import NOTHING, Footprint
 
+CPU = "CPU"
+"""The accelerator of nodes whose slots engines without a GPU take; see ``cpu_engines_per_node``."""
+
 _CPU_GPUS = 0.05
 """A model without a GPU is cheap to keep, yet not for nothing."""
 
@@ -27,7 +30,7 @@ class FleetModel(FrozenConfig):
 
     id: ModelId = Field(..., description="The name that clients ask for.")
     accelerator: AcceleratorName | None = Field(
-        None, description="GPU type that it needs; none: it runs on the CPU and always has room."
+        None, description="GPU type that it needs; none: it runs on the CPU."
     )
     tensor_parallel_size: PositiveInt = Field(1, le=64, description="GPUs of one node that a replica needs.")
     gpu_share: PositiveFloat = Field(
@@ -96,25 +99,33 @@ class FleetModel(FrozenConfig):
         """What one replica of it takes."""
         if self.accelerator is None:
             return NOTHING
+        if self.accelerator == CPU:
+            return Footprint(1)
         return Footprint(self.tensor_parallel_size, round(self.gpu_share * 1000))
 
     @property
     def gpus(self) -> float:
         """What keeping one replica costs, in GPUs."""
-        return self.footprint.total or _CPU_GPUS
+        return _CPU_GPUS if self.accelerator in (None, CPU) else self.footprint.total
 
 
 class FleetRules(FrozenConfig):
     """The rules' figures. Where each default comes from stands in docs/decisions/0014."""
 
+    cpu_engines_per_node: PositiveInt | None = Field(
+        None,
+        description="Engines without a GPU that one machine runs at once; default: no limit. With a limit, "
+        "each takes a slot of a node whose accelerator is CPU and whose gpus are so many.",
+    )
     idle_unload_s: PositiveFloat = Field(
-        600, description="A model that nobody asks for is unloaded after so long, at the latest."
+        600,
+        description="A model that nobody asks for goes after so long at the latest, if that frees a GPU.",
     )
     idle_unload_min_s: PositiveFloat = Field(
-        60, description="The shortest that the learned idle time may become; idle_unload_s: nothing learned."
+        60, description="The shortest that the learned idle time may become; idle_unload_s: it is fixed."
     )
     waiting_weight: NonNegativeFloat = Field(
-        1.5, description="Idle GPU seconds that a second is worth in which a client waits for a cold model."
+        3, description="Idle GPU seconds that a second is worth in which a client waits for a cold model."
     )
     min_residency_s: NonNegativeFloat = Field(
         60, description="A model that has become ready is neither evicted nor shrunk for so long."
@@ -175,5 +186,13 @@ class FleetConfig(FleetRules):
 
     @cached_property
     def by_id(self) -> Mapping[str, FleetModel]:
-        """The models by their names."""
-        return {model.id: model for model in self.models}
+        """The models by their names; those without a GPU on slots of the CPU, where these are limited."""
+        if self.cpu_engines_per_node is None:
+            return {model.id: model for model in self.models}
+        return {model.id: _on_slots(model) for model in self.models}
+
+
+def _on_slots(model: FleetModel) -> FleetModel:
+    if model.accelerator is not None:
+        return model
+    return FleetModel.model_validate({**model.model_dump(), "accelerator": CPU})

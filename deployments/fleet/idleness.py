@@ -2,7 +2,8 @@
 
 The old question of renting or buying: while it idles, a model costs its GPUs; unloaded too early, it costs
 its next client a load. Looking back, the idle time is taken that would have been cheapest for the latest
-pauses.
+pauses. While too few are known it is the time after which idling has cost as much as a load: whatever the
+next pause turns out to be, that costs at most twice what the best choice would have (Karlin et al., 1988).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ def worth_keeping_s(pauses_s: Sequence[float], load_cost: float, least_s: float,
         pauses_s: Pauses between requests that were longer than ``least_s``; shorter ones weigh nothing.
         load_cost: Of one load and the wait for it, in seconds of the model's idle GPUs.
         least_s: The shortest answer.
-        most_s: The longest answer, and the one while too few pauses are known.
+        most_s: The longest answer.
     """
     if len(pauses_s) < _PAUSES_NEEDED:
-        return most_s
+        return min(most_s, max(least_s, load_cost))
     ordered = sorted(pauses_s)
     candidates = [least_s, *(min(most_s, pause * _SLACK) for pause in ordered if pause < most_s), most_s]
     best, best_cost = most_s, float("inf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from deployments.fleet.config import FleetModel
+from deployments.fleet.config import FleetConfig, FleetModel
 from deployments.fleet.idleness import PAUSES_KEPT, worth_keeping_s
 from deployments.fleet.moment import Moment
 from deployments.fleet.observation import Load, Phase, Replica
@@ -24,7 +24,7 @@ class Memory:
         load_s: From placed to ready, moving average; a guess until it was measured.
         loads: How often it was measured.
         wake_s: From asleep to ready, moving average.
-        keep_s: Idle time after which it is unloaded; learned from ``pauses_s``.
+        keep_s: Idle time after which it is worth no GPU; learned from ``pauses_s``.
         pauses_s: Its latest long pauses between requests.
         pause_s: Moving average of all its pauses.
         running: Replicas that ran at the last look.
@@ -58,7 +58,8 @@ class Memory:
     @classmethod
     def fresh(cls, model: FleetModel, moment: Moment) -> Memory:
         """Of a model seen for the first time: as if just used, so that a restart evicts nothing."""
-        return cls(moment.now, model.expected_load_s, model.expected_wake_s, moment.rules.idle_unload_s)
+        load_s, wake_s = model.expected_load_s, model.expected_wake_s
+        return cls(moment.now, load_s, wake_s, _keep_s(model, (), load_s, moment.rules))
 
     def waking(self, replica: str, now: float) -> Memory:
         """With a replica that has been told to wake."""
@@ -171,10 +172,14 @@ def _used(memory: Memory, model: FleetModel, load: Load, moment: Moment) -> Memo
         memory = replace(memory, pause_s=_mixed(memory.pause_s, pause))
     if pause > moment.rules.idle_unload_min_s:
         pauses = (*memory.pauses_s, pause)[-PAUSES_KEPT:]
-        cost = memory.load_s * (1 + moment.rules.waiting_weight / model.gpus)
-        keep_s = worth_keeping_s(pauses, cost, moment.rules.idle_unload_min_s, moment.rules.idle_unload_s)
+        keep_s = _keep_s(model, pauses, memory.load_s, moment.rules)
         memory = replace(memory, pauses_s=pauses, keep_s=keep_s)
     return replace(memory, last_used_at=moment.now)
+
+
+def _keep_s(model: FleetModel, pauses_s: Sequence[float], load_s: float, rules: FleetConfig) -> float:
+    load_cost = load_s * (1 + rules.waiting_weight / model.gpus)
+    return worth_keeping_s(pauses_s, load_cost, rules.idle_unload_min_s, rules.idle_unload_s)
 
 
 def _mixed(average: float | None, newest: float) -> float:

@@ -24,7 +24,8 @@ class Footprint:
     """What a replica holds: some GPUs of one node, and the same share of each.
 
     Attributes:
-        gpus: Distinct GPUs; 0 for an engine on the CPU, or one that sleeps and has given its GPUs back.
+        gpus: Distinct GPUs, or one slot of the CPU where these are limited; 0 for an engine on the CPU where
+            they are not, or one that sleeps and has given its GPUs back.
         share: Of each of them, in thousandths, so that shares add up exactly.
     """
 
@@ -43,12 +44,12 @@ NOTHING = Footprint(0)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine.
+    """A machine, or its slots for engines without a GPU: a machine that has both is there twice.
 
     Attributes:
-        id: The cluster's id of it.
-        accelerator: Its GPU type, as models name it.
-        gpus: GPUs that the fleet may use; what others hold is already taken off.
+        id: The cluster's id of it; of its slots, the same followed by ``/cpu``.
+        accelerator: Its GPU type, as models name it; ``CPU`` for slots.
+        gpus: GPUs, or slots, that the fleet may use; what others hold is already taken off.
         host_memory_bytes: For models that sleep.
     """
 
@@ -67,7 +68,7 @@ class Replica:
         model: Whose it is; a model that is no longer configured may still hold GPUs.
         phase: Where it is in its life.
         footprint: What it holds.
-        node: Where; None while it waits to be placed.
+        node: Where, by the id of the ``Node`` that it holds a part of; None while it waits to be placed.
         devices: Which of the node's GPUs, where that is known; empty otherwise.
     """
 
@@ -116,7 +117,7 @@ class Observation:
     """The cluster at one moment.
 
     Attributes:
-        nodes: All machines with GPUs; a machine that is not here has none for the fleet.
+        nodes: All machines with GPUs or slots; a machine that is not here has none for the fleet.
         replicas: Of all models, those that stop included.
         loads: By model; one that is missing is not known.
     """

@@ -64,7 +64,7 @@ class FleetPolicy:
         for replica in observation.replicas:
             replicas[replica.model].append(replica)
         views = {}
-        for model in self._config.models:
+        for model in self._config.by_id.values():
             load = observation.loads.get(model.id, UNKNOWN)
             memory = state.memories.get(model.id) or Memory.fresh(model, moment)
             memory = remember(memory, model, load, replicas[model.id], moment)
@@ -93,15 +93,15 @@ class FleetPolicy:
     ) -> dict[str, Claim]:
         """What models need; those that need less are told so at once."""
         claims = {}
+        idle: list[tuple[View, str]] = []
         for name, view in views.items():
             if view.memory.backs_off(now):
                 _back_off(view, orders, now)
                 continue
-            claim = (
-                self._asleep(view, orders, now) if view.asleep else self._awake(view, allocation, orders, now)
-            )
+            claim = self._asleep(view, orders, now) if view.asleep else self._awake(view, idle, orders, now)
             if claim is not None:
                 claims[name] = claim
+        allocation.unload_idle(idle)
         return claims
 
     def _asleep(self, view: View, orders: Orders, now: float) -> Claim | None:
@@ -115,7 +115,7 @@ class FleetPolicy:
             orders.target(name, 0, Action.UNLOAD, words)
         return None
 
-    def _awake(self, view: View, allocation: Allocation, orders: Orders, now: float) -> Claim | None:
+    def _awake(self, view: View, idle: list[tuple[View, str]], orders: Orders, now: float) -> Claim | None:
         model = view.model
         wanted = wish(view, Moment(self._config, now))
         if wanted is None:
@@ -125,7 +125,7 @@ class FleetPolicy:
             need = Need.MINIMUM if view.size < model.min_replicas else need
             return Claim(model.id, need, wanted.replicas, now, wanted.words)
         if wanted.replicas == 0:
-            allocation.unload(view, Action.UNLOAD, wanted.words)
+            idle.append((view, wanted.words))
         else:
             orders.target(model.id, wanted.replicas, Action.SHRINK, wanted.words)
         return None

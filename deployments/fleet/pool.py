@@ -5,7 +5,7 @@ Never more is given away than there is: a replica holds its GPUs from the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from deployments.fleet.observation import Footprint, Node, Phase, Replica
@@ -133,6 +133,22 @@ class Pool:
     def vacant(self, node: str) -> int:
         """Thousandths of GPUs that are free there, or will be."""
         return sum(device.free + device.leaving for device in self._devices[node])
+
+    def frees(self, replicas: Collection[str], gone: Container[str]) -> bool:
+        """Whether a whole GPU is free once ``gone`` are gone that these replicas hold a part of.
+
+        Args:
+            replicas: Their ids; where none of them holds a GPU, there is nothing to be shared.
+            gone: Ids of replicas, these among them.
+        """
+        held = [self._held[name][0] for name in replicas if name in self._held]
+        staying = {
+            (place.node, device)
+            for name, (place, _) in self._held.items()
+            if name not in gone
+            for device in place.devices
+        }
+        return not held or any((place.node, each) not in staying for place in held for each in place.devices)
 
     def stop(self, replica: str) -> None:
         """It has been told to stop: what it holds will be free."""

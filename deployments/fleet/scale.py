@@ -89,4 +89,4 @@ def _fewer(view: View, moment: Moment) -> Wish | None:
 def _idle_words(memory: Memory, rules: FleetConfig) -> str:
     if memory.keep_s >= rules.idle_unload_s:
         return f"nobody has asked for it for {rules.idle_unload_s:g} s"
-    return f"nobody has asked for it for {memory.keep_s:.0f} s, after which its pauses are mostly long"
+    return f"nobody has asked for it for {memory.keep_s:.0f} s, and keeping it costs more than a load"

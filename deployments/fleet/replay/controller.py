@@ -102,7 +102,7 @@ class ServeDefault:
             return max(target, self.model.min_replicas, 1 if mean > 0 else 0)
         wanted = math.ceil(mean / self.model.target_ongoing_requests)
         wanted = min(self.model.max_replicas, max(self.model.min_replicas, wanted))
-        if wanted < target and target > 1:
+        if target > 1:
             wanted = max(1, wanted)
         self.up_since = _held(wanted > target, self.up_since, now)
         self.down_since = _held(wanted < target, self.down_since, now)
@@ -140,11 +140,8 @@ class Keda:
             return 0
         if target == 0 and not in_hand and not self.model.min_replicas:
             return 0
-        return (
-            max(target, self.wanted[-1][1])
-            if self.wanted[-1][1] >= target
-            else max(count for _, count in self.wanted)
-        )
+        latest = self.wanted[-1][1]
+        return latest if latest >= target else max(count for _, count in self.wanted)
 
 
 def dedicated(model: FleetModel) -> Callable[[float, int, int, float], int]:

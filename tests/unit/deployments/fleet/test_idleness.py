@@ -7,8 +7,9 @@ import pytest
 from deployments.fleet.idleness import worth_keeping_s
 
 
-def test_longest_time_holds_until_enough_is_known() -> None:
-    assert worth_keeping_s([70] * 7, 100, 60, 600) == 600
+@pytest.mark.parametrize(("load_cost", "kept_s"), [(100, 100), (10, 60), (5000, 600)])
+def test_idling_may_cost_as_much_as_a_load_until_enough_is_known(load_cost: float, kept_s: float) -> None:
+    assert worth_keeping_s([70] * 7, load_cost, 60, 600) == kept_s
 
 
 def test_pauses_that_mostly_end_soon_are_waited_for() -> None:

@@ -35,7 +35,7 @@ def test_pinned_model_below_its_minimum_comes_first_and_evicts() -> None:
 
 
 def test_idle_model_that_is_cheapest_to_be_without_gives_way() -> None:
-    world = World(model("old"), model("new"), model("asks"), node_gpus=(2,))
+    world = World(model("old"), model("new"), model("asks"), node_gpus=(2,), waiting_weight=10)
     world.settle("old")
     for _ in range(4):
         world.settle("new")
@@ -53,7 +53,11 @@ def test_idle_model_that_is_cheapest_to_be_without_gives_way() -> None:
 
 def test_model_that_loads_slowly_stays_rather_than_one_that_loads_fast() -> None:
     world = World(
-        model("slow", expected_load_s=120), model("fast", expected_load_s=20), model("asks"), node_gpus=(2,)
+        model("slow", expected_load_s=120),
+        model("fast", expected_load_s=20),
+        model("asks"),
+        node_gpus=(2,),
+        waiting_weight=10,
     )
     world.settle("slow")
     world.settle("fast")
@@ -240,4 +244,51 @@ def test_stopping_replica_holds_its_gpus_until_it_is_gone() -> None:
     decision = world.tick()
 
     assert not decision.targets
-    assert "about to be free" in decision.reasons[0].words
+    assert "about to have room" in decision.reasons[0].words
+
+
+def test_engines_on_the_cpu_have_room_without_a_limit() -> None:
+    world = World(*(model(name, accelerator=None) for name in "abc"), node_gpus=(1,))
+    for name in "abc":
+        world.ask(name)
+
+    assert world.tick().targets == {"a": 1, "b": 1, "c": 1}
+
+
+def test_engine_on_the_cpu_takes_one_slot_and_an_idle_one_gives_way() -> None:
+    world = World(*(model(name, accelerator=None, tensor_parallel_size=2) for name in "abc"), cpu_slots=2)
+    world.settle("a")
+    world.settle("b")
+    world.tick(100)
+    world.ask("b")
+    world.ask("c")
+
+    assert world.tick().targets == {"a": 0}
+    world.gone()
+    assert world.tick().targets == {"c": 1}
+    assert {replica.node for replica in world.replicas.values()} == {"n0/cpu"}
+
+
+def test_engines_on_the_cpu_and_on_gpus_do_not_take_each_others_room() -> None:
+    world = World(model("gpu"), model("a", accelerator=None), model("b", accelerator=None), cpu_slots=1)
+    world.settle("a")
+    world.ask("a")
+    world.ask("b")
+    world.ask("gpu")
+
+    decision = world.tick()
+
+    assert decision.targets == {"gpu": 1}
+    assert actions(decision)["b"] is Action.WAIT
+
+
+def test_engine_on_the_cpu_waits_where_all_slots_are_pinned() -> None:
+    world = World(model("hot", accelerator=None, min_replicas=1), model("a", accelerator=None), cpu_slots=1)
+    world.tick()
+    world.ready()
+    world.ask("a")
+
+    decision = world.tick(100)
+
+    assert "a slot for an engine on the CPU" in decision.reasons[-1].words
+    assert world.config.by_id["hot"].gpus == model("hot", accelerator=None).gpus

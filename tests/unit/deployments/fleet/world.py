@@ -44,6 +44,7 @@ class World:
     Args:
         models: The policy's.
         node_gpus: GPUs of each node.
+        cpu_slots: Engines on the CPU that the first node takes; None: no limit.
         host_memory_bytes: Of each node.
         rules: Fields of ``FleetConfig``.
     """
@@ -52,11 +53,15 @@ class World:
         self,
         *models: FleetModel,
         node_gpus: tuple[int, ...] = (4,),
+        cpu_slots: int | None = None,
         host_memory_bytes: int = 0,
         **rules: object,
     ) -> None:
-        self.config = FleetConfig.model_validate({"models": models, **rules})
-        self.nodes = tuple(Node(f"n{i}", "A100", gpus, host_memory_bytes) for i, gpus in enumerate(node_gpus))
+        fields = {"models": models, "cpu_engines_per_node": cpu_slots, **rules}
+        self.config = FleetConfig.model_validate(fields)
+        gpu_nodes = (Node(f"n{i}", "A100", gpus, host_memory_bytes) for i, gpus in enumerate(node_gpus))
+        cpu_nodes = (Node("n0/cpu", "CPU", slots) for slots in [cpu_slots] if slots)
+        self.nodes = (*gpu_nodes, *cpu_nodes)
         self.demand = {each.id: Demand() for each in models}
         self.targets = {each.id: 0 for each in models}
         self.replicas: dict[str, Replica] = {}
