@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ray.actor import ActorHandle
 from ray.serve._private.common import DeploymentID
@@ -20,8 +20,9 @@ from ray.serve.config import AutoscalingContext
 from deployments import board as boards
 from deployments.board import Board, ModelStatus, News, Verdict
 from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Reason
+from deployments.gpus import RayGpus
 from deployments.naming import deployment_name
-from deployments.sighting import Sighting
+from deployments.sighting import Gpus, Sighting
 from deployments.verdict import sleepers, statuses, usage
 
 logger = logging.getLogger("ray.serve")
@@ -32,9 +33,23 @@ _RETRY_S: Final = 5.0
 
 
 class FleetAutoscaler:
-    """Decides for all models of an application at once. Serve makes one and keeps it."""
+    """Decides for all models of an application at once. Serve makes one and keeps it.
 
-    def __init__(self) -> None:
+    Args:
+        find: The board of an application.
+        gpus: Tells of machines and GPUs; default: Ray.
+        clock: Never goes back, seconds.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Any] = boards.find,
+        gpus: Gpus | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find = find
+        self._gpus = gpus or RayGpus()
+        self._clock = clock
         self._next_at = 0.0
         self._board: ActorHandle[Board] | None = None
         self._asked: Future[News] | None = None
@@ -51,7 +66,7 @@ class FleetAutoscaler:
         self, contexts: Mapping[DeploymentID, AutoscalingContext]
     ) -> tuple[dict[DeploymentID, int], None]:
         """The deployments whose number of replicas changes; a deployment that is not named stays as it is."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next_at or not contexts:
             return {}, None
         self._next_at = now + _INTERVAL_S
@@ -96,7 +111,7 @@ class FleetAutoscaler:
 
     def _configure(self, application: str, config: FleetConfig, news: News, now: float) -> None:
         """Take the models and rules; what was learned stays, across controllers too."""
-        self._sighting = self._sighting or Sighting(application)
+        self._sighting = self._sighting or Sighting(application, self._gpus)
         self._policy, self._config = FleetPolicy(config), config
         learned = {name: status.load_s for name, status in news.statuses.items() if status.load_s}
         self._state = self._state.learned(config, learned, now)
@@ -104,7 +119,7 @@ class FleetAutoscaler:
     def _read(self, application: str) -> News | None:
         """The board's latest answer. It is asked without waiting; the answer is there at the next look."""
         if self._board is None:
-            self._board = boards.find(application)
+            self._board = self._find(application)
         if self._asked is not None and self._asked.done():
             self._news, self._asked = self._asked.result(), None
         if self._asked is None and (self._news is None or self._news.config is None):
@@ -115,7 +130,7 @@ class FleetAutoscaler:
         if self._board is None or self._asked is not None:
             return  # it has yet to answer; the reasons wait
         # Reasons carry the policy's clock, which is this process's; people read another.
-        offset = time.time() - time.monotonic()
+        offset = time.time() - self._clock()
         reasons = tuple(replace(reason, at=reason.at + offset) for reason in self._unsent)
         verdict = Verdict(told, gpus, reasons, self._sleepers, time.time())
         self._asked = self._board.publish.remote(verdict).future()

@@ -143,6 +143,8 @@ def deployment_options(model: ModelConfig) -> dict[str, Any]:
         **simulated,
         "max_ongoing_requests": scale.max_ongoing_requests,
         "max_queued_requests": scale.max_queued_requests,
+        # How often a replica that stops looks whether it is idle; others wait for its GPUs meanwhile.
+        "graceful_shutdown_wait_loop_s": 0.25,
         "graceful_shutdown_timeout_s": model.graceful_shutdown_timeout_s,
         "autoscaling_config": {
             "min_replicas": scale.min_replicas,

@@ -1,45 +1,33 @@
-"""The cluster as the fleet policy sees it: read from Ray and from Serve's autoscaling contexts."""
+"""The cluster as the fleet policy sees it: put together from Ray's GPUs and Serve's autoscaling contexts."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
-import ray
-from ray._private.state import available_resources_per_node
-from ray.serve._private.common import ReplicaID
 from ray.serve.config import AutoscalingContext
-from ray.util.placement_group import placement_group_table
 
 from deployments.board import Report
 from deployments.failures import Failures
-from deployments.fleet import CPU, FleetConfig, Footprint, Load, Node, Observation, Phase, Replica
+from deployments.fleet import CPU, FleetConfig, Load, Node, Observation, Phase, Replica
+from deployments.gpus import Held, Machine
 from deployments.load import EngineLoad
 from deployments.naming import deployment_name
 
-_TYPE: Final = "accelerator_type:"
 _STRANGERS_LOOKS: Final = 5
 """GPUs that others hold are believed once they were held for so many looks: figures lag behind each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a replica holds, as Ray's placement groups tell it.
+class Gpus(Protocol):
+    """Tells machines and what replicas hold; Ray does."""
 
-    Attributes:
-        replica: Serve's id, unlike any other.
-        deployment: Serve's name.
-        node: None while it waits to be placed.
-        footprint: GPUs.
-    """
+    def machines(self) -> list[Machine]:
+        """All that are alive."""
 
-    replica: str
-    deployment: str
-    node: str | None
-    footprint: Footprint
+    def held(self, application: str) -> list[Held]:
+        """What an application's replicas hold."""
 
 
 class Sighting:
@@ -47,10 +35,12 @@ class Sighting:
 
     Args:
         application: Whose replicas are looked at.
+        gpus: Tells of machines and GPUs.
     """
 
-    def __init__(self, application: str) -> None:
+    def __init__(self, application: str, gpus: Gpus) -> None:
         self._application = application
+        self._gpus = gpus
         self._ran: set[str] = set()
         self._failures = Failures()
         self._requests = _Counters()
@@ -71,48 +61,38 @@ class Sighting:
         """
         by_name = {context.deployment_name: context for context in contexts}
         models = {deployment_name(model.id): model.id for model in config.models}
-        held = list(_held(self._application))
-        replicas = tuple(self._replica(one, models, by_name, config, reports) for one in held)
+        held = self._gpus.held(self._application)
+        running = {replica.unique_id for context in by_name.values() for replica in context.running_replicas}
+        self._ran = (self._ran | running) & {one.replica for one in held}
+        replicas = tuple(
+            _replica(one, models.get(one.deployment), self._phase(one, by_name, running, reports), config)
+            for one in held
+        )
         targets = {models.get(name, name): context.target_num_replicas for name, context in by_name.items()}
-        self._failures.look(replicas, self._ran, targets, reports)
-        self._ran &= {one.replica for one in held}
-        nodes = tuple(self._nodes(held, config))
+        self._failures.look(replicas, self._ran | running, targets, reports)
         loads = {
             model: self._load(context, model)
             for name, model in models.items()
             if (context := by_name.get(name)) is not None
         }
-        return Observation(nodes, replicas, loads)
+        return Observation(tuple(self._nodes(held, config)), replicas, loads)
 
     def failure(self, model: str) -> str | None:
         """Why a replica of it did not start last."""
         return self._failures.reason(model)
 
-    def _replica(
+    def _phase(
         self,
         held: Held,
-        models: Mapping[str, str],
-        contexts: Mapping[str, AutoscalingContext],
-        config: FleetConfig,
+        contexts: Collection[str],
+        running: Collection[str],
         reports: Mapping[str, Report],
-    ) -> Replica:
-        context = contexts.get(held.deployment)
-        running = context is not None and any(
-            replica.unique_id == held.replica for replica in context.running_replicas
-        )
-        if running:
-            self._ran.add(held.replica)
+    ) -> Phase:
+        if held.replica in running:
             report = reports.get(held.replica)
-            phase = Phase.SLEEPING if report is not None and report.sleeping else Phase.RUNNING
-        else:
-            leaves = context is None or held.replica in self._ran
-            phase = Phase.STOPPING if leaves else Phase.STARTING
-        model = models.get(held.deployment, held.deployment)
-        node, footprint = held.node, held.footprint
-        known = config.by_id.get(model)
-        if known is not None and known.accelerator == CPU:
-            footprint, node = known.footprint, node and cpu_slots(node)
-        return Replica(held.replica, model, phase, footprint, node)
+            return Phase.SLEEPING if report is not None and report.sleeping else Phase.RUNNING
+        leaves = held.deployment not in contexts or held.replica in self._ran
+        return Phase.STOPPING if leaves else Phase.STARTING
 
     def _load(self, context: AutoscalingContext, model: str) -> Load:
         total, queued = context.total_num_requests, context.total_queued_requests
@@ -132,33 +112,33 @@ class Sighting:
         )
 
     def _nodes(self, held: Iterable[Held], config: FleetConfig) -> Iterator[Node]:
-        ours: dict[str, float] = defaultdict(float)
+        ours: dict[str | None, float] = defaultdict(float)
         for one in held:
-            if one.node is not None:
-                ours[one.node] += one.footprint.total
+            ours[one.node] += one.footprint.total
         wanted = {model.accelerator for model in config.models}
-        available = available_resources_per_node()
-        for node in ray.nodes():
-            if not node["Alive"]:
-                continue
-            name, resources = node["NodeID"], node["Resources"]
+        for machine in self._gpus.machines():
             if config.cpu_engines_per_node:
-                yield Node(cpu_slots(name), CPU, config.cpu_engines_per_node)
-            kinds = [key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)]
-            kind = next((one for one in kinds if one in wanted), None)
-            gpus = int(resources.get("GPU", 0))
-            if kind is None or not gpus:
+                yield Node(cpu_slots(machine.id), CPU, config.cpu_engines_per_node)
+            kind = next((kind for kind in machine.kinds if kind in wanted), None)
+            if kind is None or not machine.gpus:
                 continue
-            free = available.get(name, {}).get("GPU", 0.0)
-            seen = self._strangers[name]
-            seen.append(round(gpus - free - ours[name]))
+            seen = self._strangers[machine.id]
+            seen.append(round(machine.gpus - machine.free - ours[machine.id]))
             theirs = max(0, min(seen)) if len(seen) == _STRANGERS_LOOKS else 0
-            yield Node(name, kind, gpus - theirs, int(resources.get("memory", 0)))
+            yield Node(machine.id, kind, machine.gpus - theirs, machine.memory_bytes)
 
 
 def cpu_slots(node: str) -> str:
     """The node that a machine's slots for engines without a GPU are."""
     return f"{node}/cpu"
+
+
+def _replica(held: Held, model: str | None, phase: Phase, config: FleetConfig) -> Replica:
+    node, footprint = held.node, held.footprint
+    known = config.by_id.get(model) if model is not None else None
+    if known is not None and known.accelerator == CPU:
+        footprint, node = known.footprint, node and cpu_slots(node)
+    return Replica(held.replica, model or held.deployment, phase, footprint, node)
 
 
 class _Counters:
@@ -186,19 +166,3 @@ def _engines(context: AutoscalingContext) -> Iterator[tuple[str, EngineLoad]]:
     for replica, stats in latest.items():
         with contextlib.suppress(KeyError):  # it has not reported all of it yet
             yield replica, EngineLoad.from_stats(stats)
-
-
-def _held(application: str) -> Iterator[Held]:
-    """What the application's replicas hold; one that stops holds it until it is gone."""
-    table: Mapping[str, dict[str, Any]] = placement_group_table()
-    for group in table.values():
-        if group["state"] == "REMOVED" or not ReplicaID.is_full_id_str(group["name"]):
-            continue
-        replica = ReplicaID.from_full_id_str(group["name"])
-        if replica.deployment_id.app_name != application:
-            continue
-        shares = [bundle["GPU"] for bundle in group["bundles"].values() if bundle.get("GPU")]
-        footprint = Footprint(len(shares), round(max(shares, default=1.0) * 1000))
-        placed = group["state"] == "CREATED"
-        node = next(iter(group["bundles_to_node_id"].values()), None) if placed else None
-        yield Held(replica.unique_id, replica.deployment_id.name, node, footprint)
