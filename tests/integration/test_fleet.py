@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from cluster.local import session
+from cluster.local.application import SERVE_PATH
 from tests import machine
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import ROOT, Application
 from tests.integration.fleet_clients import FleetClient, fleet_of, observed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
@@ -30,6 +35,8 @@ AFTER_LOAD_S = 3.0
 QUIET_S = 2
 CLIENTS_PER_MODEL = 4
 BROKEN = "qwen-broken"
+LONG_TOKENS = 3000
+"""A stream of a minute."""
 
 
 def configuration() -> dict[str, Any]:
@@ -51,10 +58,15 @@ def looks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, looks: Path) -> Iterator[FleetClient]:
+def application(tmp_path_factory: pytest.TempPathFactory, looks: Path) -> Iterator[Application]:
     folder = tmp_path_factory.mktemp("fleet")
     with fleet_of(folder, configuration()) as application, observed(application, looks):
-        yield FleetClient(application)
+        yield application
+
+
+@pytest.fixture(scope="module")
+def client(application: Application) -> FleetClient:
+    return FleetClient(application)
 
 
 def names() -> list[str]:
@@ -138,3 +150,61 @@ def test_no_model_was_evicted_while_it_was_asked(client: FleetClient) -> None:
         ]
         assert not busy, (eviction, busy)
         assert eviction["model"] != "qwen-hot"
+
+
+def test_changed_catalogue_leaves_the_other_models_and_their_streams_alone(
+    client: FleetClient, application: Application, tmp_path: Path
+) -> None:
+    client.stream("qwen-a")
+    before = replicas(application)
+    changed: dict[str, Any] = yaml.safe_load(application.config.read_text(encoding="utf-8"))
+    args = changed["applications"][0]["args"]
+    kept = [model for model in args["models"] if model["id"] not in ("qwen-f", "qwen-b")]
+    other = next(model for model in args["models"] if model["id"] == "qwen-b") | {"max_model_len": 4096}
+    args["models"] = [*kept, other, other | {"id": "qwen-new"}]
+    args["aliases"] = {"qwen-max": "qwen-new"}
+    config = tmp_path / "changed.yaml"
+    config.write_text(yaml.safe_dump(changed), encoding="utf-8")
+
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(client.stream, name, LONG_TOKENS) for name in ("qwen-hot", "qwen-a")]
+        apply(config, application)
+        assert not any(stream.done() for stream in streams), "they are older than the change"
+        assert client.whole("qwen-f").status_code == 404
+        assert client.stream("qwen-max").whole
+        ended = [stream.result() for stream in streams]
+
+    assert [stream.text.count('"content"') for stream in ended] == [LONG_TOKENS + 1] * 2
+    assert all(stream.whole for stream in ended)
+    cards = client.cards()
+    assert "qwen-f" not in cards
+    assert cards["qwen-b"]["max_model_len"] == 4096
+    after = replicas(application)
+    untouched = {"Ingress", "Registry", "ModelServer:qwen-hot", "ModelServer:qwen-a"}
+    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+def replicas(application: Application) -> dict[str, set[str]]:
+    """Ids of the replicas that run, by deployment, as Serve tells them."""
+    assert application.state is not None
+    current = session.recorded(application.state)
+    assert current is not None
+    answer = httpx.get(
+        current.dashboard_file.read_text(encoding="ascii") + SERVE_PATH,
+        headers={"authorization": f"Bearer {current.token_file.read_text(encoding='ascii')}"},
+        timeout=30,
+    )
+    deployments = answer.json()["applications"]["qwen-serve"]["deployments"]
+    return {
+        name: {one["replica_id"] for one in details["replicas"] if one["state"] == "RUNNING"}
+        for name, details in deployments.items()
+    }
+
+
+def apply(config: Path, application: Application) -> None:
+    """Hand a configuration to the running application, as an operator would."""
+    command = [sys.executable, "-m", "serve_app.cli", "apply", "--config", str(config)]
+    command += ["--state", str(application.state)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "is in force" in result.stdout
