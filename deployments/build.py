@@ -22,6 +22,9 @@ _ACCELERATOR_SHARE = 0.001
 _SIMULATED_CPU = 0.001
 """A placement group must ask for something; hundreds of simulated replicas fit one machine."""
 
+_METRICS_INTERVAL_S = 0.5
+"""How soon the fleet policy sees a request that waits for a model."""
+
 _NO_DOMAIN = "images-are-inlined.invalid"
 """A name that cannot exist (RFC 2606); vLLM takes an empty list for no restriction."""
 
@@ -127,7 +130,7 @@ def bundles(model: ModelConfig) -> list[dict[str, float]]:
         return [{"CPU": _SIMULATED_CPU}]
     if model.accelerator is None:
         return [{"CPU": 1.0} for _ in range(model.tensor_parallel_size)]
-    bundle = {"GPU": 1.0, f"accelerator_type:{model.accelerator}": _ACCELERATOR_SHARE}
+    bundle = {"GPU": model.gpu_share, f"accelerator_type:{model.accelerator}": _ACCELERATOR_SHARE}
     return [dict(bundle) for _ in range(model.tensor_parallel_size)]
 
 
@@ -140,11 +143,20 @@ def deployment_options(model: ModelConfig) -> dict[str, Any]:
         **simulated,
         "max_ongoing_requests": scale.max_ongoing_requests,
         "max_queued_requests": scale.max_queued_requests,
+        # How often a replica that stops looks whether it is idle; others wait for its GPUs meanwhile.
+        "graceful_shutdown_wait_loop_s": 0.25,
         "graceful_shutdown_timeout_s": model.graceful_shutdown_timeout_s,
         "autoscaling_config": {
             "min_replicas": scale.min_replicas,
+            # Not left out: Serve would start one replica of a model that is to have none.
+            "initial_replicas": scale.min_replicas,
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_ongoing_requests,
+            # The fleet policy has its own patience; Serve would wait again on top of it.
+            "upscale_delay_s": 0,
+            "downscale_delay_s": 0,
+            "metrics_interval_s": _METRICS_INTERVAL_S,
+            "look_back_period_s": 2 * _METRICS_INTERVAL_S,
         },
     }
 

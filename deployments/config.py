@@ -74,7 +74,9 @@ class ModelKind(StrEnum):
 class AutoscaleConfig(FrozenConfig):
     """How many replicas of a model run, by the requests that each of them has in hand."""
 
-    min_replicas: PositiveInt = Field(1, description="Replicas that always run.")
+    min_replicas: NonNegativeInt = Field(
+        1, description="Replicas that always run; 0: loaded when asked for, unloaded when idle."
+    )
     max_replicas: PositiveInt = Field(1, description="Replicas that run at most.")
     target_ongoing_requests: PositiveFloat = Field(
         16, description="Requests in hand per replica that autoscaling aims at."
@@ -123,6 +125,7 @@ class SimulatedFaults(FrozenConfig):
 class SimulationConfig(FrozenConfig):
     """A simulated engine in place of a real one, for load and scale tests."""
 
+    load_s: NonNegativeFloat = Field(0, description="The engine is ready only after so long, seconds.")
     step_s: NonNegativeFloat = Field(
         0, description="A step of the engine, one token for each running request, seconds; 0: unpaced."
     )
@@ -166,6 +169,9 @@ class ModelConfig(FrozenConfig):
     tensor_parallel_size: PositiveInt = Field(
         1, le=64, description="GPUs (or CPU workers) that one replica's weights are split over."
     )
+    gpu_share: PositiveFloat = Field(
+        1, le=1, description="Share of its GPU that a replica takes, where several models are to share one."
+    )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="Type of weights and activations that are not quantized."
     )
@@ -196,6 +202,9 @@ class ModelConfig(FrozenConfig):
     )
     cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
     autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
+    expected_load_s: PositiveFloat = Field(
+        60, description="From placed to ready, seconds, as clients are told until it has been measured."
+    )
     graceful_shutdown_timeout_s: PositiveFloat = Field(
         600, description="A replica that stops may finish its requests for so long, seconds."
     )
@@ -205,6 +214,12 @@ class ModelConfig(FrozenConfig):
     simulation: SimulationConfig | None = Field(
         None, description="Simulate the engine, for load tests; default: the real engine."
     )
+
+    @model_validator(mode="after")
+    def _gpu_is_shared_whole(self) -> Self:
+        if self.gpu_share < 1 < self.tensor_parallel_size:
+            raise ValueError("gpu_share must be 1 where tensor_parallel_size is more than 1")
+        return self
 
     @model_validator(mode="after")
     def _engine_kwargs_do_not_shadow(self) -> Self:

@@ -8,6 +8,8 @@ from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 
+from deployments.load import EngineLoad
+from deployments.load_logger import LoadLogger
 from deployments.meter import Meter, MeteredStates
 
 
@@ -29,7 +31,17 @@ class Engine(VLLMEngine):
             parallel.distributed_executor_backend = "uni"
         client = super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, *rest)
         client.output_processor.request_states = MeteredStates(self.meter)
+        # Beside Ray's own, for which vLLM's constructor has no place that Ray would let us reach.
+        self._load = LoadLogger(vllm_engine_config)
+        client.logger_manager.stat_loggers.append(self._load)
         return client
+
+    def load(self) -> EngineLoad:
+        """What the engine has in hand; it must have been started."""
+        requests = self._engine_client.output_processor
+        return self._load.load(
+            requests.get_num_unfinished_requests(), requests.get_num_queued_tokens(), self.meter.taken
+        )
 
 
 class LocalSource(CallbackBase):

@@ -29,15 +29,21 @@ class Tally:
 
 
 class Meter:
-    """The tallies of the calls in hand, by request id. Lives in one event loop."""
+    """The tallies of the calls in hand, by request id. Lives in one event loop.
+
+    Attributes:
+        taken: Calls ever counted for.
+    """
 
     def __init__(self) -> None:
+        self.taken = 0
         self._tallies: dict[str, Tally] = {}
 
     @contextmanager
     def open(self, request_id: str) -> Iterator[Tally]:
         """Count for a call, whose id no other call has."""
         tally = self._tallies[request_id] = Tally()
+        self.taken += 1
         try:
             yield tally
         finally:

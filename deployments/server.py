@@ -22,7 +22,9 @@ from deployments import reply
 from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
 from deployments.channel import Address, ChannelError, Outboxes, Writer
 from deployments.engine import Engine
+from deployments.load import EngineLoad
 from deployments.meter import Tally
+from deployments.reporter import Reporter
 from deployments.request import EngineRequest, Refused, complaint, parse
 from deployments.timing import Stopwatch
 
@@ -46,6 +48,19 @@ class ModelServer(LLMServer):
     """
 
     _outboxes: Outboxes | None = None
+
+    async def start(self) -> None:
+        """Start the engine.
+
+        Raises:
+            Exception: It does not start; the fleet's board has been told why.
+        """
+        reporter = Reporter(self._llm_config.model_id)
+        try:
+            await super().start()
+        except Exception as error:
+            await reporter.failed(error)
+            raise
 
     def _get_default_engine_class(self) -> type[Engine]:
         return Engine
@@ -84,6 +99,11 @@ class ModelServer(LLMServer):
                 logger.warning("Stream given up", extra={"task": call.task.value, "why": str(error)})
                 refusal = Refusal(Reason.FAILED, str(error))
             return StreamEnd(writer.sent, usage or tally.usage, refusal)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve's hook: the engine's load, for the policy that scales the models."""
+        load: EngineLoad = self.engine.load()
+        return load.to_stats()
 
     @contextmanager
     def _metered(self, call: Call, address: Address) -> Iterator[tuple[Writer, Tally]]:

@@ -6,8 +6,9 @@ from ray.serve import Application
 
 from deployments.build import build_model
 from deployments.classifier import build_classifier
+from deployments.version import pin
 from serve_app.auth import secret
-from serve_app.config import AppConfig
+from serve_app.config import AppConfig, CatalogueConfig
 from serve_app.ingress import Ingress
 from serve_app.registry import Registry
 
@@ -32,12 +33,19 @@ def build_app(args: AppConfig) -> Application:
         name="Ingress",
         num_replicas=args.ingress.num_replicas,
         max_ongoing_requests=_HEADROOM * args.ingress.max_ongoing_requests,
+        # Serve hands a changed one to the replicas that run, and restarts none of them.
+        user_config=args.catalogue.model_dump(mode="json"),
     )
     # One replica: it is the only writer of the store, and the ledger of all ingress replicas.
     registry = serve.deployment(
         Registry, name="Registry", num_replicas=1, max_ongoing_requests=_REGISTRY_ONGOING
     ).bind(args.store, args.limits)
     judging = args.filtering.classifier
-    classifier = build_classifier(judging.model, judging.labels) if judging is not None else None
-    models = {model.id: build_model(model) for model in args.models}
-    return ingress.bind(args, models, registry, classifier)
+    classifier = (
+        pin(build_classifier(judging.model, judging.labels), judging) if judging is not None else None
+    )
+    models = {model.id: pin(build_model(model), model) for model in args.models}
+    return pin(
+        ingress.bind(args, models, pin(registry, args.store, args.limits), classifier),
+        args.model_dump_json(exclude=set(CatalogueConfig.model_fields)),
+    )

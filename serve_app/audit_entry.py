@@ -22,6 +22,7 @@ _OUTCOMES: Final[dict[str | None, Outcome]] = {
     errors.EngineTimeout.code: Outcome.TIMEOUT,
     errors.Overloaded.code: Outcome.UNAVAILABLE,
     errors.ModelUnavailable.code: Outcome.UNAVAILABLE,
+    errors.ModelLoading.code: Outcome.UNAVAILABLE,
     errors.RegistryUnavailable.code: Outcome.UNAVAILABLE,
     errors.Unrecordable.code: Outcome.UNAVAILABLE,
     errors.FilterSilent.code: Outcome.UNAVAILABLE,

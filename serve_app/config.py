@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_validator
 
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
+from deployments.fleet import FleetConfig, FleetModel, FleetRules
 from serve_app.audit.config import AuditConfig
 from serve_app.auth.config import AuthConfig
 from serve_app.filtering import FilteringConfig
@@ -43,38 +44,33 @@ class IngressConfig(FrozenConfig):
     idle_timeout_s: PositiveFloat = Field(
         60, description="A stream that pauses longer between two tokens is ended, seconds."
     )
+    cold_start_timeout_s: PositiveFloat = Field(
+        600, description="A request to a model that is not loaded waits for it so long, seconds; then 503."
+    )
+    max_waiting_for_load: PositiveInt = Field(
+        128, description="Requests that wait for one model to load, per ingress replica; more get 503."
+    )
+    loading_comment_interval_s: PositiveFloat = Field(
+        5, description="A stream that waits for its model to load gets a comment so often, seconds."
+    )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128")),
         description="Networks of proxies whose `x-forwarded-for` is believed.",
     )
 
 
-class AppConfig(FrozenConfig):
-    """The application: its models, and how they are reached."""
+class CatalogueConfig(FrozenConfig):
+    """What may change while the application runs, and restarts nothing but the models that it names."""
 
     models: tuple[ModelConfig, ...] = Field(..., min_length=1, description="The models to serve.")
-    accelerators: dict[AcceleratorName, AcceleratorConfig] = Field(
-        default_factory=dict, description="GPU machines of the cluster, by accelerator type."
-    )
     aliases: dict[ModelId, ModelId] = Field(
         default_factory=dict, description="Further names of models, such as the public cloud's."
-    )
-    auth: AuthConfig = Field(..., description="Bearer tokens.")
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much who may use.")
-    store: StoreConfig = Field(
-        default_factory=StoreConfig, description="Where keys, usage and limits are kept."
     )
     prices: dict[ModelId, PriceConfig] = Field(
         default_factory=dict, description="What tokens cost, by model id; for the statement of usage."
     )
-    filtering: FilteringConfig = Field(
-        default_factory=FilteringConfig, description="What is looked for in prompts and answers."
-    )
-    audit: AuditConfig = Field(default_factory=AuditConfig, description="The record of every request.")
-    images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
-    ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
-    allow_simulated_models: bool = Field(
-        False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
+    fleet: FleetRules = Field(
+        default_factory=FleetRules, description="When models are loaded, scaled and unloaded."
     )
 
     @model_validator(mode="after")
@@ -93,6 +89,34 @@ class AppConfig(FrozenConfig):
                 raise ValueError(f"aliases.{alias}: there is no model {target!r}; one of {', '.join(ids)}")
         return self
 
+    @property
+    def fleet_config(self) -> FleetConfig:
+        """The fleet policy's view of it."""
+        models = tuple(FleetModel.from_config(model) for model in self.models)
+        return FleetConfig(**self.fleet.model_dump(), models=models)
+
+
+class AppConfig(CatalogueConfig):
+    """The application: its models, and how they are reached."""
+
+    accelerators: dict[AcceleratorName, AcceleratorConfig] = Field(
+        default_factory=dict, description="GPU machines of the cluster, by accelerator type."
+    )
+    auth: AuthConfig = Field(..., description="Bearer tokens.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much who may use.")
+    store: StoreConfig = Field(
+        default_factory=StoreConfig, description="Where keys, usage and limits are kept."
+    )
+    filtering: FilteringConfig = Field(
+        default_factory=FilteringConfig, description="What is looked for in prompts and answers."
+    )
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="The record of every request.")
+    images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
+    ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
+    allow_simulated_models: bool = Field(
+        False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
+    )
+
     @model_validator(mode="after")
     def _requests_in_hand_find_room_in_the_audit(self) -> Self:
         if self.audit.queue_slack_records < self.ingress.max_ongoing_requests:
@@ -108,3 +132,16 @@ class AppConfig(FrozenConfig):
                 "for a load test set allow_simulated_models: true, otherwise remove simulation"
             )
         return self
+
+    @property
+    def catalogue(self) -> CatalogueConfig:
+        """The part that may change while the application runs."""
+        return CatalogueConfig(**{name: getattr(self, name) for name in CatalogueConfig.model_fields})
+
+    @property
+    def simulated_gpus(self) -> dict[str, int]:
+        """GPUs of one machine, by type, where all engines are simulated: one machine plays the cluster."""
+        wanted = {model.accelerator for model in self.models if model.simulation is not None}
+        if any(model.simulation is None for model in self.models) or len(wanted) != 1:
+            return {}
+        return {kind: one.gpus_per_node for kind, one in self.accelerators.items() if kind in wanted}

@@ -20,6 +20,7 @@
     ├── RateLimited               429  rate_limit_exceeded
     ├── Overloaded                503  overloaded
     ├── ModelUnavailable          503  model_unavailable
+    │   └── ModelLoading               model_loading
     ├── RegistryUnavailable       503  registry_unavailable
     ├── Unrecordable              503  audit_unavailable
     ├── FilterSilent              503  content_filter_unavailable
@@ -214,6 +215,12 @@ class ModelUnavailable(ApiError):
     status_code = 503
     type = "server_error"
     code = "model_unavailable"
+
+
+class ModelLoading(ModelUnavailable):
+    """The model is not loaded yet; the headers say when it may be."""
+
+    code = "model_loading"
 
 
 class RegistryUnavailable(ApiError):

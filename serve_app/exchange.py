@@ -18,6 +18,7 @@ from serve_app import observation, schema
 from serve_app.admission import Admission
 from serve_app.auth.principal import Principal
 from serve_app.body import read_json
+from serve_app.cold_start import ColdStarts, Wait
 from serve_app.config import IngressConfig
 from serve_app.errors import (
     ApiError,
@@ -61,9 +62,10 @@ class Exchange:
         screening: Filters prompts and answers.
         images: Verifies images, and fetches those that are remote.
         upstream: Reaches the models.
+        cold_starts: Where requests wait for a model that is not loaded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (its collaborators)
         self,
         config: IngressConfig,
         *,
@@ -71,8 +73,10 @@ class Exchange:
         screening: Screening,
         images: ImageInliner,
         upstream: Upstream,
+        cold_starts: ColdStarts,
     ) -> None:
         self._config = config
+        self._cold_starts = cold_starts
         self._admission = admission
         self._screening = screening
         self._images = images
@@ -94,8 +98,9 @@ class Exchange:
         model = self._admission.model_for(principal, asked.model, task)
         seen.model, seen.alias = model.config.id, model.name
         self._bound(asked)
+        wait = self._cold_starts.wait(model.config.id)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as bound:
                 size = measure(content, body, schema.prompts(asked))
                 admitted = await self._admission.reserve(principal, model, asked, size)
                 admitted.observe(seen)
@@ -106,8 +111,12 @@ class Exchange:
                     seen.stream = True
                     items = self._upstream.stream(model.config.id, call, seen.bill)
                     shown = self._screening.stream(items, schema.choices(asked), principal, seen)
+                    if wait is not None:
+                        return _stream(self._woken(wait, shown, seen))
                     return await self._begin_stream(shown, seen, deadline)
-                return await self._answer(call, model.config.id, principal, seen)
+                if wait is not None:
+                    bound.reschedule(deadline + self._config.cold_start_timeout_s)
+                return await self._answer(call, model.config.id, principal, seen, wait)
         except TimeoutError as error:
             raise self._timeout() from error
 
@@ -149,8 +158,11 @@ class Exchange:
                 f"{param} has {count} texts; send at most {self._config.max_inputs} at once.", param=param
             )
 
-    async def _answer(self, call: Call, model_id: str, principal: Principal, seen: Observation) -> Response:
-        answer = await self._upstream.answer(model_id, call, seen.bill)
+    async def _answer(
+        self, call: Call, model_id: str, principal: Principal, seen: Observation, wait: Wait | None
+    ) -> Response:
+        awaited = self._upstream.answer(model_id, call, seen.bill)
+        answer = await (awaited if wait is None else wait.answer(awaited))
         if isinstance(answer, Refusal):
             raise _error(answer, seen)
         shown = await self._screening.answer(answer.body, principal, seen)
@@ -168,8 +180,35 @@ class Exchange:
             await items.aclose()
             raise
         seen.mark_first_byte()
-        events = self._events(first, items, seen, deadline)
-        return StreamingResponse(events, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return _stream(self._events(first, items, seen, deadline))
+
+    async def _woken(
+        self, wait: Wait, items: AsyncGenerator[StreamItem, None], seen: Observation
+    ) -> AsyncGenerator[bytes, None]:
+        """The events of a stream whose model is being loaded: comments, until there is a first frame."""
+        first = asyncio.ensure_future(anext(items))
+        comments = wait.comments(first)
+        try:
+            async for comment in comments:
+                yield comment
+            begun = first.result()
+        except ApiError as error:
+            yield _failed(error, seen) + DONE
+            await items.aclose()
+            return
+        except BaseException:
+            seen.error = observation.CLIENT_GONE
+            await comments.aclose()
+            await items.aclose()
+            raise
+        seen.mark_first_byte()
+        deadline = asyncio.get_running_loop().time() + self._config.request_timeout_s
+        events = self._events(begun, items, seen, deadline)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
 
     async def _events(
         self,
@@ -206,6 +245,10 @@ class Exchange:
     @staticmethod
     def _timeout() -> EngineTimeout:
         return EngineTimeout("The engine did not answer in time; ask for fewer tokens, or try again later.")
+
+
+def _stream(events: AsyncGenerator[bytes, None]) -> Response:
+    return StreamingResponse(events, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 def _failed(error: ApiError, seen: Observation) -> bytes:

@@ -5,7 +5,7 @@ Imports neither torch nor vLLM; a test looks at the running process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -20,16 +20,19 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from deployments.config import ModelConfig
+from deployments.naming import deployment_name
 from serve_app.address import client_address
 from serve_app.admission import Admission
 from serve_app.audit_gate import AuditGate
 from serve_app.audit_recorder import AuditRecorder, AuditState
 from serve_app.capacity import Capacity
-from serve_app.config import AppConfig
+from serve_app.catalogue import Catalogue
+from serve_app.cold_start import ColdStarts
+from serve_app.config import AppConfig, CatalogueConfig
 from serve_app.errors import ApiError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from serve_app.exchange import Exchange
 from serve_app.filtering import Classification, Classifier, ContentFilter, Judge, ServeClassifier
+from serve_app.fleet import Fleet, RayBoard, described
 from serve_app.images import ImageInliner
 from serve_app.membership import Membership
 from serve_app.metrics import IngressMetrics
@@ -37,7 +40,7 @@ from serve_app.models import ModelTable
 from serve_app.observation import Observe, Recorder
 from serve_app.readiness import Readiness
 from serve_app.registry import OverServe, RegistryClient
-from serve_app.routes import admin, catalogue, docs, health, inference
+from serve_app.routes import admin, docs, health, inference, models
 from serve_app.screening import Screening
 from serve_app.upstream import ServeUpstream, Upstream
 
@@ -61,15 +64,31 @@ class Ingress:
         classifier: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._config = config
-        self._handles = handles
+        self._catalogue = Catalogue(config.catalogue)
+        self._handles = dict(handles)
         self._registry = registry
         self._classifier = classifier
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Serve another catalogue from now on. Called by Serve at the start, and when the catalogue changes.
+
+        Args:
+            user_config: A ``CatalogueConfig`` as JSON has it.
+        """
+        config = CatalogueConfig.model_validate(user_config)
+        names = {model.id: deployment_name(model.id) for model in config.models}
+        application = serve.get_replica_context().app_name
+        for model_id, name in names.items():
+            if model_id not in self._handles:
+                self._handles[model_id] = serve.get_deployment_handle(name, application)
+        self._catalogue.follow(config)
+        for model_id in self._handles.keys() - names.keys():
+            del self._handles[model_id]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs; called once in each replica."""
         replica = serve.get_replica_context()
-        names = {model_id: handle.deployment_name for model_id, handle in self._handles.items()}
-        readiness = Readiness(names, replica.app_name)
+        readiness = Readiness(self._catalogue.models, replica.app_name)
         metrics = IngressMetrics()
         upstream = ServeUpstream(
             self._handles,
@@ -86,6 +105,8 @@ class Ingress:
             readiness.models,
             registry,
             replica_id=replica_id,
+            catalogue=self._catalogue,
+            fleet=Fleet(RayBoard(replica.app_name), lambda: self._catalogue.fleet),
             classifier=ServeClassifier(self._classifier) if self._classifier is not None else None,
             on_audit=metrics.tell_audit,
         )
@@ -99,6 +120,8 @@ def compose(  # noqa: PLR0913  (its collaborators)
     registry: RegistryClient,
     *,
     replica_id: str,
+    catalogue: Catalogue,
+    fleet: Fleet,
     classifier: Classifier | None = None,
     on_audit: Callable[[AuditState], None] | None = None,
 ) -> Starlette:
@@ -108,9 +131,11 @@ def compose(  # noqa: PLR0913  (its collaborators)
         config: The whole configuration.
         upstream: Reaches the models.
         metrics: Counts requests.
-        models_up: For each model needed at start, whether it is up.
+        models_up: For each model, whether it is up.
         registry: Keys, limits and usage.
         replica_id: Unlike any other replica's; in each record of the audit.
+        catalogue: What is served; may change.
+        fleet: Which models are loaded.
         classifier: Judges texts, where the configuration has one.
         on_audit: Told every second how the audit is doing.
 
@@ -119,32 +144,40 @@ def compose(  # noqa: PLR0913  (its collaborators)
         PublicKeyError: So is a key file of another issuer.
         LexiconInvalid: A lexicon of the content filter cannot be used.
     """
-    models = ModelTable({model.id: model for model in config.models}, config.aliases)
     images = ImageInliner(config.images)
     audit = AuditRecorder(config.audit, replica_id, on_audit)
     members = Membership(config, registry, journal=audit)
-    admission = Admission(config, members.authenticator, models, members.limiter)
+    admission = Admission(config, members.authenticator, catalogue.models, members.limiter)
     judging = config.filtering.classifier
     judge = Judge(judging, classifier) if judging is not None and classifier is not None else None
     screening = Screening(
         ContentFilter(config.filtering), Classification(judge), config.filtering.reload_interval_s
     )
     exchange = Exchange(
-        config.ingress, admission=admission, screening=screening, images=images, upstream=upstream
+        config.ingress,
+        admission=admission,
+        screening=screening,
+        images=images,
+        upstream=upstream,
+        cold_starts=ColdStarts(config.ingress, fleet),
     )
+    states = partial(_states, catalogue.models, models_up, fleet)
     routes: list[BaseRoute] = [
         *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
-        *catalogue.routes(admission),
+        *models.routes(admission, fleet),
         *admin.routes(
             admission.administrator,
             registry,
             roles=tuple(config.auth.roles),
             rules=config.limits.rules,
-            prices=config.prices,
-            models=partial(_states, config.models, models_up),
+            prices=catalogue.prices,
+            models=states,
+            decided_by=fleet,
             max_body_bytes=config.ingress.max_body_bytes,
         ),
-        *health.routes(models_up, members.is_known, lambda: audit.problem),
+        *health.routes(
+            partial(_needed, catalogue.models, models_up), members.is_known, lambda: audit.problem
+        ),
         *docs.routes(),
     ]
 
@@ -154,9 +187,11 @@ def compose(  # noqa: PLR0913  (its collaborators)
         members.usage.resume(audit.unsettled)
         members.start()
         screening.start()
+        fleet.start()
         yield
         # An engine may have yet to tell what a client that has gone had used.
         await audit.wait_for_records()
+        await fleet.close()
         upstream.close()
         await images.close()
         await screening.close()
@@ -181,8 +216,14 @@ def compose(  # noqa: PLR0913  (its collaborators)
     return app
 
 
+async def _needed(models: ModelTable, models_up: Callable[[], Awaitable[dict[str, bool]]]) -> dict[str, bool]:
+    """The models that are to run always, and whether they do."""
+    always = {model.id for model in models.configs() if model.autoscale.min_replicas > 0}
+    return {model_id: up for model_id, up in (await models_up()).items() if model_id in always}
+
+
 async def _states(
-    models: Sequence[ModelConfig], models_up: Callable[[], Awaitable[dict[str, bool]]]
+    models: ModelTable, models_up: Callable[[], Awaitable[dict[str, bool]]], fleet: Fleet
 ) -> list[dict[str, Any]]:
     """Each model and its state, for administrators."""
     up = await models_up()
@@ -191,9 +232,9 @@ async def _states(
             "object": "model",
             "id": model.id,
             "kind": model.kind.value,
-            "state": "running" if up[model.id] else "starting",
+            **described(fleet.status(model.id), up=up.get(model.id, False)),
         }
-        for model in models
+        for model in models.configs()
     ]
 
 

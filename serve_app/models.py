@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -40,25 +40,30 @@ Known: TypeAlias = Callable[[NamedModel], bool]
 
 
 class ModelTable:
-    """Every model under its id and its aliases.
+    """Every model under its id and its aliases. What there is may change while requests run.
 
     Args:
-        models: By id.
+        models: All of them.
         aliases: Further names, each to an id.
     """
 
-    def __init__(self, models: Mapping[str, ModelConfig], aliases: Mapping[str, str]) -> None:
-        self._models = dict(models)
-        self._by_name = {name: NamedModel(name, config) for name, config in models.items()} | {
-            alias: NamedModel(alias, models[target]) for alias, target in aliases.items()
+    def __init__(self, models: Iterable[ModelConfig], aliases: Mapping[str, str]) -> None:
+        self.replace(models, aliases)
+
+    def replace(self, models: Iterable[ModelConfig], aliases: Mapping[str, str]) -> None:
+        """Other models from now on; requests that have found theirs keep it."""
+        by_id = {model.id: model for model in models}
+        self._models = by_id
+        self._by_name = {name: NamedModel(name, config) for name, config in by_id.items()} | {
+            alias: NamedModel(alias, by_id[target]) for alias, target in aliases.items()
         }
 
     def __iter__(self) -> Iterator[NamedModel]:
         return iter(self._by_name.values())
 
-    def ids(self) -> tuple[str, ...]:
-        """Ids of all models, without aliases."""
-        return tuple(self._models)
+    def configs(self) -> tuple[ModelConfig, ...]:
+        """All models, without aliases."""
+        return tuple(self._models.values())
 
     def find(self, name: str, known: Known) -> NamedModel:
         """The model of that name.

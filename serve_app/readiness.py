@@ -1,12 +1,14 @@
-"""Whether the models that are needed at start are up."""
+"""Whether the models are up."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 from ray import serve
+
+from deployments.naming import deployment_name
+from serve_app.models import ModelTable
 
 _CACHE_S = 1.0
 
@@ -15,16 +17,16 @@ class Readiness:
     """Asks Serve's controller which models have a running replica.
 
     Args:
-        deployments: Name of each model's Serve deployment, by model id.
+        models: What there is; may change.
         application: Name of the Serve application.
     """
 
-    def __init__(self, deployments: Mapping[str, str], application: str) -> None:
-        self._deployments = dict(deployments)
+    def __init__(self, models: ModelTable, application: str) -> None:
+        self._table = models
         self._application = application
         self._lock = asyncio.Lock()
         self._asked = -_CACHE_S
-        self._models = dict.fromkeys(deployments, False)
+        self._models: dict[str, bool] = {}
 
     async def models(self) -> dict[str, bool]:
         """For each model id, whether a replica runs. At most one question a second reaches Ray."""
@@ -40,4 +42,4 @@ class Readiness:
             name: status.replica_states.get("RUNNING", 0) > 0
             for name, status in (application.deployments if application else {}).items()
         }
-        return {model: running.get(name, False) for model, name in self._deployments.items()}
+        return {model.id: running.get(deployment_name(model.id), False) for model in self._table.configs()}

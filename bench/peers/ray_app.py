@@ -51,7 +51,7 @@ def serving(
             # The application is imported by Ray's workers, from the checkout.
             base = {**os.environ, **haproxy.OFF, "PYTHONPATH": str(_ROOT)}
             env = ray_node.environment(current, base, offline=True)
-            node = ray_node.start(current, env, Interrupt())
+            node = ray_node.start(current, env, Interrupt(), {})
             app = application.start(current, node, ServeFile(path, LOOPBACK, port, ()), env)
             endpoint = Endpoint(port, "none", model)
             await_answer(name, endpoint, lambda: app.process.poll() is None, app.log)

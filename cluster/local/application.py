@@ -17,6 +17,9 @@ from cluster.local.serve_file import ServeFile
 from cluster.local.session import Session
 from cluster.local.status import Deployment, Readiness, ServeStatus
 
+SERVE_PATH = "/api/serve/applications/"
+"""Of Ray's dashboard, where Serve tells about applications and takes their configurations."""
+
 _REQUEST_BOUND_S = 5.0
 
 
@@ -71,7 +74,7 @@ def start(session: Session, node: RayNode, file: ServeFile, env: Mapping[str, st
         process,
         log,
         file.base_url,
-        f"{node.dashboard_url}/api/serve/applications/",
+        f"{node.dashboard_url}{SERVE_PATH}",
         session.token_file.read_text(encoding="ascii"),
     )
 

@@ -37,6 +37,7 @@ class Plan:
         greeting: What to print once it is ready.
         environment: Variables for Ray and the application, where the caller's own say nothing.
         proxy: In front of the ingress; None for Ray's own proxy, in Python.
+        logical_gpus: That exist in name only, by accelerator type, for simulated engines.
     """
 
     file: ServeFile
@@ -45,6 +46,7 @@ class Plan:
     greeting: Callable[[], str]
     environment: Mapping[str, str] = field(default_factory=dict)
     proxy: HaProxy | None = None
+    logical_gpus: Mapping[str, int] = field(default_factory=dict)
 
 
 def launch(plan: Plan, progress: Progress) -> None:
@@ -93,7 +95,7 @@ class _Run:
         file, current = self._plan.file, self._session
         env = ray_node.environment(current, self._inherited, offline=not file.needs_hub)
         self._progress.now("starting Ray")
-        node = ray_node.start(current, env, self._interrupt)
+        node = ray_node.start(current, env, self._interrupt, self._plan.logical_gpus)
         self._parts.append(("Ray", node.process, node.log))
         self._app = application.start(current, node, file, env)
         self._parts.append(("`serve run`", self._app.process, self._app.log))

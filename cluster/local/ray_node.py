@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -84,8 +85,16 @@ def environment(session: Session, base: Mapping[str, str], *, offline: bool) -> 
     }
 
 
-def start(session: Session, env: Mapping[str, str], interrupt: Interrupt) -> RayNode:
+def start(
+    session: Session, env: Mapping[str, str], interrupt: Interrupt, logical_gpus: Mapping[str, int]
+) -> RayNode:
     """Start the head node and wait until drivers can connect.
+
+    Args:
+        session: Whose node it is.
+        env: The environment of all of its processes.
+        interrupt: Ends the wait.
+        logical_gpus: By accelerator type; none: those that Ray finds.
 
     Raises:
         LaunchFailed: It does not start; with what it said last.
@@ -95,7 +104,7 @@ def start(session: Session, env: Mapping[str, str], interrupt: Interrupt) -> Ray
     log = session.logs / "ray.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _command(session, dashboard_port, client_port, agent_port),
+            [*_command(session, dashboard_port, client_port, agent_port), *_gpus(logical_gpus)],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -104,7 +113,9 @@ def start(session: Session, env: Mapping[str, str], interrupt: Interrupt) -> Ray
             start_new_session=True,
         )
     address = _await_address(session, process, log, interrupt)
-    return RayNode(process, address, f"http://{_LOOPBACK}:{dashboard_port}", log)
+    dashboard_url = f"http://{_LOOPBACK}:{dashboard_port}"
+    session.dashboard_file.write_text(dashboard_url, encoding="ascii")
+    return RayNode(process, address, dashboard_url, log)
 
 
 def free_ports(*preferred: int) -> list[int]:
@@ -156,6 +167,13 @@ def _command(session: Session, dashboard_port: int, client_port: int, agent_port
         "--no-monitor",
         "--disable-usage-stats",
     ]
+
+
+def _gpus(logical: Mapping[str, int]) -> list[str]:
+    if not logical:
+        return []
+    kinds = {f"accelerator_type:{kind}": 1 for kind in logical}
+    return [f"--num-gpus={sum(logical.values())}", f"--resources={json.dumps(kinds)}"]
 
 
 def _await_address(

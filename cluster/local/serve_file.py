@@ -71,10 +71,10 @@ class ServeFile:
 
     def with_port(self, port: int, target: Path) -> ServeFile:
         """The same configuration on another port, written to a file of its own."""
-        document = _load(self.path)
-        document["http_options"] = {**(document.get("http_options") or {}), "port": port}
+        content = document(self.path)
+        content["http_options"] = {**(content.get("http_options") or {}), "port": port}
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         target.write_text(f"# Made from {self.path} by `qwen-serve up`.\n{text}", encoding="utf-8")
         return read(target)
 
@@ -85,10 +85,10 @@ def read(path: Path) -> ServeFile:
     Raises:
         LaunchFailed: There is no such file, or it is not of that kind.
     """
-    document = _load(path)
-    http = document.get("http_options") or {}
+    content = document(path)
+    http = content.get("http_options") or {}
     try:
-        arguments = [application.get("args") or {} for application in document["applications"]]
+        arguments = [application.get("args") or {} for application in content["applications"]]
         models = tuple(
             ServedModel(str(model["id"]), str(model["kind"]), str(model["source"]))
             for argument in arguments
@@ -107,15 +107,20 @@ def read(path: Path) -> ServeFile:
         ) from error
 
 
-def _load(path: Path) -> dict[str, Any]:
+def document(path: Path) -> dict[str, Any]:
+    """What the file says, as YAML has it.
+
+    Raises:
+        LaunchFailed: It cannot be read, or is no mapping.
+    """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LaunchFailed(f"cannot read the configuration {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
         raise LaunchFailed(f"{path}{line} is not valid YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(document, dict):
+    if not isinstance(content, dict):
         raise LaunchFailed(f"{path} is not a Serve configuration: it has no `applications`")
-    return document
+    return content

@@ -74,6 +74,11 @@ class Session:
         """The token without which nobody may talk to this session's Ray."""
         return self.temp_dir / "token"
 
+    @property
+    def dashboard_file(self) -> Path:
+        """Where the address of this session's dashboard stands, once it has one."""
+        return self.temp_dir / "dashboard"
+
 
 @contextlib.contextmanager
 def begin(folder: Path, port: int) -> Iterator[Session]:

@@ -45,6 +45,11 @@ class ServeStatus:
     deployments: tuple[Deployment, ...] = field(default=())
 
     @property
+    def running(self) -> bool:
+        """Whether all of it is as it was asked for."""
+        return self.status == "RUNNING"
+
+    @property
     def failed(self) -> bool:
         """Whether Serve has given up on it."""
         return self.status in _FAILED

@@ -80,10 +80,12 @@ class FleetModel(FrozenConfig):
             "id": model.id,
             "accelerator": model.accelerator,
             "tensor_parallel_size": model.tensor_parallel_size,
+            "gpu_share": model.gpu_share,
             "min_replicas": scale.min_replicas,
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_ongoing_requests,
             "reports_kv_cache": model.kind.generates,
+            "expected_load_s": model.expected_load_s,
         }
         return cls.model_validate({**known, **fleet})
 
@@ -107,10 +109,9 @@ class FleetModel(FrozenConfig):
         return _CPU_GPUS if self.accelerator in (None, CPU) else self.footprint.total
 
 
-class FleetConfig(FrozenConfig):
+class FleetRules(FrozenConfig):
     """The rules' figures. Where each default comes from stands in docs/decisions/0014."""
 
-    models: tuple[FleetModel, ...] = Field(..., min_length=1, description="All models of the application.")
     cpu_engines_per_node: PositiveInt | None = Field(
         None,
         description="Engines without a GPU that one machine runs at once; default: no limit. With a limit, "
@@ -169,6 +170,16 @@ class FleetConfig(FrozenConfig):
     def _consistent(self) -> Self:
         if not self.min_residency_s <= self.idle_unload_min_s <= self.idle_unload_s:
             raise ValueError("must be in this order: min_residency_s, idle_unload_min_s, idle_unload_s")
+        return self
+
+
+class FleetConfig(FleetRules):
+    """The rules, and the models that they are for."""
+
+    models: tuple[FleetModel, ...] = Field(..., min_length=1, description="All models of the application.")
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
         if len({model.id for model in self.models}) < len(self.models):
             raise ValueError("models: an id is there twice")
         return self

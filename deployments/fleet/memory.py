@@ -21,7 +21,8 @@ class Memory:
 
     Attributes:
         last_used_at: When it last had a request.
-        load_s: From placed to ready, moving average.
+        load_s: From placed to ready, moving average; a guess until it was measured.
+        loads: How often it was measured.
         wake_s: From asleep to ready, moving average.
         keep_s: Idle time after which it is worth no GPU; learned from ``pauses_s``.
         pauses_s: Its latest long pauses between requests.
@@ -50,6 +51,7 @@ class Memory:
     pressed_since: float | None = None
     failures: int = 0
     retry_at: float | None = None
+    loads: int = 0
     requests_total: int | None = None
     failed_starts_total: int | None = None
 
@@ -99,12 +101,13 @@ def _started(memory: Memory, load: Load, replicas: Sequence[Replica], moment: Mo
         return memory
     since = {name: (at, wakes) for name, at, wakes in memory.starting}
     ready = [since[one.id] for one in replicas if one.phase is Phase.RUNNING and one.id in since]
-    load_s, wake_s = memory.load_s, memory.wake_s
+    load_s, wake_s, loads = memory.load_s, memory.wake_s, memory.loads
     for at, wakes in ready:
         if wakes:
             wake_s = _mixed(wake_s, now - at)
         else:
-            load_s = _mixed(load_s, now - at)
+            load_s = _mixed(load_s if loads else None, now - at)
+            loads += 1
     more = bool(ready) or running > memory.running
     return replace(
         memory,
@@ -112,6 +115,7 @@ def _started(memory: Memory, load: Load, replicas: Sequence[Replica], moment: Mo
         starting=tuple(_starting(replicas, since, now)),
         load_s=load_s,
         wake_s=wake_s,
+        loads=loads,
         ready_at=now if more else memory.ready_at if running else None,
         failures=0 if more else memory.failures,
         retry_at=None if more else memory.retry_at,

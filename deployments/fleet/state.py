@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from deployments.fleet.config import FleetConfig
 from deployments.fleet.memory import Memory
+from deployments.fleet.moment import Moment
 from deployments.fleet.queue import Claim
 
 
@@ -20,3 +22,18 @@ class FleetState:
 
     memories: Mapping[str, Memory] = field(default_factory=dict)
     queue: tuple[Claim, ...] = ()
+
+    def learned(self, config: FleetConfig, load_s: Mapping[str, float], now: float) -> FleetState:
+        """With load times that were learned elsewhere, of the models of which it knows nothing itself.
+
+        Args:
+            config: The models.
+            load_s: By model, seconds.
+            now: The clock, seconds.
+        """
+        fresh = {
+            model.id: replace(Memory.fresh(model, Moment(config, now)), load_s=load_s[model.id], loads=1)
+            for model in config.models
+            if model.id in load_s
+        }
+        return replace(self, memories={**fresh, **self.memories})

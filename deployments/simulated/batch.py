@@ -15,6 +15,7 @@ from vllm.exceptions import GenerationError, QueueOverflowError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from deployments.config import SimulationConfig
+from deployments.load import EngineLoad, StepClock
 from deployments.simulated.generation import Generation, Sequence
 
 logger = logging.getLogger("ray.serve")
@@ -59,6 +60,7 @@ class Batch:
         self._waiting: deque[Sequence] = deque()
         self._kv_free = config.kv_cache_tokens
         self._work = asyncio.Event()
+        self._clock = StepClock()
         self._dead: Exception | None = None
         self._submitted = self._tokens_made = self._finished = self._aborted = 0
 
@@ -72,6 +74,18 @@ class Batch:
             self._finished,
             self._aborted,
             self._kv_free,
+        )
+
+    def load(self, requests_total: int) -> EngineLoad:
+        """The load as of now, as vLLM's engine would tell it."""
+        queued = (*self._waiting, *(sequence for sequence in self._running if not sequence.made))
+        return EngineLoad(
+            waiting=len(self._waiting),
+            running=len(self._running),
+            queued_prompt_tokens=sum(sequence.prompt_tokens for sequence in queued),
+            kv_cache_usage=1 - self._kv_free / self._config.kv_cache_tokens,
+            step_s=self._clock.average_s,
+            requests_total=requests_total,
         )
 
     def check(self) -> None:
@@ -133,6 +147,7 @@ class Batch:
             due = max(due, now - duration) + duration
             await asyncio.sleep(max(0, due - now) if duration else 0)
             self._end_step()
+            self._clock.stepped(bool(self._running or self._waiting))
             if faults.hang_after_tokens is not None and self._tokens_made >= faults.hang_after_tokens:
                 logger.error("The simulated engine hangs, as configured")
                 await asyncio.Event().wait()

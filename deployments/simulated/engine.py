@@ -27,6 +27,7 @@ from vllm.entrypoints.serve.engine.protocol import UsageInfo
 from vllm.exceptions import VLLMClientError
 
 from deployments.config import SimulationConfig
+from deployments.load import EngineLoad
 from deployments.meter import Meter
 from deployments.simulated import answer, frames, response
 from deployments.simulated.answer import Tape, Writer
@@ -86,8 +87,12 @@ class SimulatedEngine(LLMEngine):
         """What is in hand and what has been done."""
         return self._batch.counters
 
+    def load(self) -> EngineLoad:
+        """What is in hand, as the real engine tells it."""
+        return self._batch.load(self.meter.taken)
+
     async def start(self) -> None:
-        """Begin to make steps.
+        """Load for as long as configured, then begin to make steps.
 
         Raises:
             RuntimeError: The configuration wants the start to fail.
@@ -96,6 +101,7 @@ class SimulatedEngine(LLMEngine):
             "SIMULATED ENGINE: %s runs no model, its answers mean nothing; for load tests only",
             self._model_id,
         )
+        await asyncio.sleep(self._config.load_s)
         if self._config.faults.fail_at_start:
             raise RuntimeError("the simulated engine does not start: simulation.faults.fail_at_start is set")
         self._loop = asyncio.create_task(self._batch.run())

@@ -10,7 +10,7 @@ from serve_app.cli.check import check
 from serve_app.cli.configure import configure_command
 from serve_app.cli.secret import secret_command
 from serve_app.cli.token import token
-from serve_app.cli.up import stop, up
+from serve_app.cli.up import apply, stop, up
 from serve_app.cli.usage import usage_command
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up)
+app.command()(apply)
 app.command()(stop)
 app.command()(check)
 app.command()(token)

@@ -10,6 +10,7 @@ import typer
 
 from cluster.local import banner, session
 from cluster.local import serve_file as launch_file
+from cluster.local.apply import apply as apply_config
 from cluster.local.failure import LaunchFailed
 from cluster.local.haproxy import HaProxy
 from cluster.local.launch import Plan, launch
@@ -67,9 +68,28 @@ def up(  # noqa: PLR0913, PLR0917  (its options)
             file = file.with_port(port, state / "serve_config.yaml")
         steering = {proxy.IMPORT_PATH_VARIABLE: proxy.IMPORT_PATH}
         front = HaProxy(proxy.no_replica()) if haproxy else None
-        launch(Plan(file, state, timeout, lambda: _greeting(file, auth), steering, front), progress)
+        gpus = loaded.app.simulated_gpus
+        launch(Plan(file, state, timeout, lambda: _greeting(file, auth), steering, front, gpus), progress)
     except (ServeFileError, CheckpointError, secret.SecretError) as error:
         progress.say("")
+        fail(str(error))
+    except LaunchFailed as error:
+        _fail(error)
+
+
+def apply(
+    config: Annotated[Path, typer.Option(help="A Serve configuration.")] = Path("serve_config.yaml"),
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it must be in force.")] = 900,
+    state: _StateOption = _STATE,
+) -> None:
+    """Hand a changed configuration to the application that runs. What has not changed goes on."""
+    try:
+        loaded = load(config)
+        for problem in loaded.warnings:
+            warn(f"{config}: {problem.path}: {problem.message}")
+        apply_config(config, state, timeout)
+        typer.echo(f"{config} is in force: {len(loaded.app.models)} models")
+    except ServeFileError as error:
         fail(str(error))
     except LaunchFailed as error:
         _fail(error)

@@ -7,9 +7,10 @@ from typing import Any
 
 from starlette.routing import Route
 
+from serve_app.fleet import Fleet
 from serve_app.limits import LimitRule
 from serve_app.registry import RegistryClient
-from serve_app.routes.admin import catalogue, keys, limits, revocations, usage
+from serve_app.routes.admin import fleet, keys, limits, revocations, usage
 from serve_app.routes.admin.resource import Authorize, Resources
 from serve_app.usage.prices import PriceConfig
 
@@ -22,6 +23,7 @@ def routes(  # noqa: PLR0913  (its collaborators)
     rules: Sequence[LimitRule],
     prices: Mapping[str, PriceConfig],
     models: Callable[[], Awaitable[list[dict[str, Any]]]],
+    decided_by: Fleet,
     max_body_bytes: int,
 ) -> list[Route]:
     """The routes; none of them does anything before the caller is known for an administrator.
@@ -33,6 +35,7 @@ def routes(  # noqa: PLR0913  (its collaborators)
         rules: The configuration's limits.
         prices: By model id.
         models: Each model and its state, as JSON can hold it.
+        decided_by: Which models are loaded, and why.
         max_body_bytes: Largest request body.
     """
     resources = Resources(authorize, max_body_bytes)
@@ -41,5 +44,5 @@ def routes(  # noqa: PLR0913  (its collaborators)
         *revocations.routes(resources, registry),
         *usage.routes(resources, registry, prices),
         *limits.routes(resources, registry, rules),
-        *catalogue.routes(resources, models),
+        *fleet.routes(resources, models, decided_by),
     ]

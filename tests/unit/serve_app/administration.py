@@ -19,6 +19,7 @@ from serve_app.registry import Registry, RegistryClient
 from serve_app.routes import admin
 from serve_app.store import StoreConfig
 from serve_app.usage.prices import PriceConfig
+from tests.unit.serve_app.fleet import SetBoard, fleet_of
 
 RULES = (
     LimitRule(scope=Scope.USER, requests_per_minute=60, tokens_per_day=100_000),
@@ -71,6 +72,7 @@ def admin_app(registry: RegistryClient, tokens: Tokens) -> Starlette:
             rules=RULES,
             prices=PRICES,
             models=models,
+            decided_by=fleet_of(SetBoard({})),
             max_body_bytes=4096,
         ),
         exception_handlers={ApiError: render},

@@ -20,11 +20,13 @@ from serve_app.audit import AuditConfig
 from serve_app.auth import secret
 from serve_app.auth.config import AuthConfig
 from serve_app.auth.tokens import Tokens
+from serve_app.catalogue import Catalogue
 from serve_app.config import AppConfig, IngressConfig
 from serve_app.ingress import compose
 from serve_app.observation import Observation
 from serve_app.registry import Registry, RegistryClient
 from serve_app.store import StoreConfig
+from tests.unit.serve_app.fleet import SetBoard, fleet_of
 
 REPLICA = "ingress-1"
 
@@ -130,6 +132,16 @@ def models_up() -> dict[str, bool]:
 
 
 @pytest.fixture
+def catalogue(config: AppConfig) -> Catalogue:
+    return Catalogue(config.catalogue)
+
+
+@pytest.fixture
+def board() -> SetBoard:
+    return SetBoard({})
+
+
+@pytest.fixture
 async def registry(config: AppConfig) -> AsyncIterator[Registry]:
     registry = Registry(config.store, config.limits)
     yield registry
@@ -143,11 +155,22 @@ async def app(
     records: KeptRecords,
     models_up: dict[str, bool],
     registry: Registry,
+    catalogue: Catalogue,
+    board: SetBoard,
 ) -> AsyncIterator[ASGIApp]:
     async def up() -> dict[str, bool]:
         return models_up
 
-    composed = compose(config, upstream, records, up, RegistryClient(registry), replica_id=REPLICA)
+    composed = compose(
+        config,
+        upstream,
+        records,
+        up,
+        RegistryClient(registry),
+        replica_id=REPLICA,
+        catalogue=catalogue,
+        fleet=fleet_of(board),
+    )
     async with running(composed):
         yield composed
 

@@ -29,6 +29,7 @@ from serve_app.audit_recorder import AuditState
 from serve_app.auth import secret
 from serve_app.auth.config import AuthConfig, RoleConfig
 from serve_app.auth.tokens import Tokens
+from serve_app.catalogue import Catalogue
 from serve_app.config import AppConfig
 from serve_app.errors import ApiError, ModelUnavailable
 from serve_app.ingress import compose
@@ -44,6 +45,7 @@ from tests.unit.serve_app.conftest import (
     leave_at_the_first_frame,
     running,
 )
+from tests.unit.serve_app.fleet import SetBoard, fleet_of
 
 CHAT_PATH = "/v1/chat/completions"
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}
@@ -77,7 +79,17 @@ async def serving(
         return {"chat": True}
 
     client = RegistryClient(over(registry))
-    app = compose(config, upstream, KeptRecords(), up, client, replica_id=REPLICA, on_audit=on_audit)
+    app = compose(
+        config,
+        upstream,
+        KeptRecords(),
+        up,
+        client,
+        replica_id=REPLICA,
+        catalogue=Catalogue(config.catalogue),
+        fleet=fleet_of(SetBoard({})),
+        on_audit=on_audit,
+    )
     try:
         async with running(app):
             yield app

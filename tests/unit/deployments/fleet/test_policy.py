@@ -194,7 +194,8 @@ def test_load_time_is_learned() -> None:
     world.ready()
     world.tick()
 
-    assert world.state.memories["a"].load_s == pytest.approx(60 + 0.3 * (101 - 60))
+    # The first measurement takes the place of the guess.
+    assert world.state.memories["a"].load_s == pytest.approx(101)
 
 
 @pytest.mark.parametrize(
@@ -233,10 +234,6 @@ def test_configured_model_becomes_one_of_the_fleet() -> None:
 
 
 def test_configured_model_that_may_go_to_zero_is_not_pinned() -> None:
-    # Until ``AutoscaleConfig`` takes it: from_config leaves the bounds to FleetModel.
-    autoscale = AutoscaleConfig.model_construct(min_replicas=0, max_replicas=1, target_ongoing_requests=4)
-    config = ModelConfig.model_construct(
-        id="a", source="s", kind=ModelKind.TEXT, accelerator=None, tensor_parallel_size=1, autoscale=autoscale
-    )
+    config = ModelConfig(id="a", source="a", kind=ModelKind.TEXT, autoscale=AutoscaleConfig(min_replicas=0))
 
     assert not FleetModel.from_config(config).pinned

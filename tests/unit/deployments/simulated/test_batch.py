@@ -9,6 +9,7 @@ import pytest
 from vllm.exceptions import GenerationError, QueueOverflowError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from deployments.load import EngineLoad
 from deployments.simulated.engine import SimulatedEngine
 from tests.unit.deployments.simulated.conftest import (
     Start,
@@ -66,6 +67,21 @@ async def test_more_than_max_num_seqs_wait_for_a_place(started: Start) -> None:
         assert engine.counters.running == 2
         await running
         assert (engine.counters.finished, engine.counters.tokens_made) == (5, 100)
+
+
+async def test_load_is_what_the_batch_has_in_hand(started: Start) -> None:
+    # Each takes 11 + 20 tokens.
+    async with started(max_num_seqs=2, step_s=0.01, kv_cache_tokens=1000) as engine:
+        assert engine.load() == EngineLoad(kv_cache_usage=0)
+        running = asyncio.gather(*(chat(engine, "a", max_tokens=20) for _ in range(6)))
+        await eventually(lambda: engine.counters.tokens_made >= 10)
+        load = engine.load()
+        assert (load.running, load.waiting, load.queued_prompt_tokens) == (2, 4, 4 * 11)
+        assert load.kv_cache_usage == pytest.approx(2 * 31 / 1000)
+        assert 0.005 < load.step_s < 0.1
+        await running
+        after = engine.load()
+    assert (after.running, after.waiting, after.queued_prompt_tokens, after.kv_cache_usage) == (0, 0, 0, 0)
 
 
 async def test_requests_wait_until_the_kv_cache_holds_them(started: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -128,6 +129,21 @@ async def test_engine_can_refuse_to_start(started: Start) -> None:
     with pytest.raises(RuntimeError, match="fail_at_start"):
         async with started(faults={"fail_at_start": True}):
             pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_engine_takes_its_time_to_load_and_lets_others_work(started: Start, fails: bool) -> None:
+    async def start() -> None:
+        async with started(load_s=0.2, faults={"fail_at_start": fails}):
+            pass
+
+    begun = time.monotonic()
+    starting = asyncio.create_task(start())
+    await asyncio.sleep(0.05)
+    assert not starting.done()
+    [ended] = await asyncio.gather(starting, return_exceptions=True)
+    assert time.monotonic() - begun >= 0.2
+    assert isinstance(ended, RuntimeError) is fails
 
 
 async def test_start_is_loud(started: Start, caplog: pytest.LogCaptureFixture) -> None:

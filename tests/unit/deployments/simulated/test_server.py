@@ -64,6 +64,27 @@ async def test_answers_and_refuses_through_the_replica() -> None:
     await replica.engine.shutdown()
 
 
+async def test_replica_reports_its_load_in_numbers() -> None:
+    replica = await server(model(simulation={"max_num_seqs": 2, "step_s": 0.01}))
+    idle = await replica.record_autoscaling_stats()
+    calls = [Call(Task.CHAT, {"messages": MESSAGES, "max_tokens": 50}, "asked", f"r{n}") for n in range(6)]
+    answers = [asyncio.ensure_future(replica.answer(each, NOWHERE)) for each in calls]
+    async with asyncio.timeout(60):
+        while replica.engine.counters.tokens_made < 4:  # noqa: ASYNC110  (a counter, not an event)
+            await asyncio.sleep(0.005)
+    busy = await replica.record_autoscaling_stats()
+    await asyncio.gather(*answers)
+    done = await replica.record_autoscaling_stats()
+    await replica.engine.shutdown()
+    assert all(type(value) in (int, float) for value in (*idle.values(), *busy.values()))
+    assert [(each["running"], each["waiting"], each["requests_total"]) for each in (idle, busy, done)] == [
+        (0, 0, 0),
+        (2, 4, 6),
+        (0, 0, 6),
+    ]
+    assert busy["queued_prompt_tokens"] == 4 * 12
+
+
 async def test_full_engine_is_overloaded() -> None:
     replica = await server(model(simulation={"max_num_queued_reqs": 1}))
     refusal = await replica.answer(call(messages=MESSAGES, n=2), NOWHERE)

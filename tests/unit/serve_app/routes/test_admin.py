@@ -23,6 +23,7 @@ ROUTES = [
     ("DELETE", "/limits"),
     ("GET", "/models"),
     ("HEAD", "/models"),
+    ("GET", "/fleet"),
 ]
 
 
@@ -49,6 +50,11 @@ async def test_models_are_listed_and_never_cached(admin: httpx.AsyncClient) -> N
     assert answer.json() == {"object": "list", "data": MODELS}
     assert answer.headers["cache-control"] == "no-store"
     assert (await admin.head("/models")).status_code == 200
+
+
+async def test_fleet_is_shown_with_its_models(admin: httpx.AsyncClient) -> None:
+    answer = await admin.get("/fleet")
+    assert answer.json() == {"object": "fleet", "gpus": {}, "models": MODELS, "decisions": []}
 
 
 async def test_body_that_is_too_large_or_no_json_is_refused(admin: httpx.AsyncClient) -> None:

@@ -1,0 +1,210 @@
+"""Ten models on four GPUs: real Ray Serve, its controller, autoscaler and placement; simulated engines.
+
+The GPUs exist in name only. That no more of them are ordered than there are is Ray's own word
+(``fleet_observer``), not the policy's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from cluster.local import session
+from cluster.local.application import SERVE_PATH
+from tests import machine
+from tests.integration.conftest import ROOT, Application
+from tests.integration.fleet_clients import FleetClient, fleet_of, observed
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+
+logger = logging.getLogger(__name__)
+
+GPUS = 4.0
+AFTER_LOAD_S = 3.0
+QUIET_S = 2
+CLIENTS_PER_MODEL = 4
+BROKEN = "qwen-broken"
+LONG_TOKENS = 3000
+"""A stream of a minute."""
+
+
+def configuration() -> dict[str, Any]:
+    """``configs/fleet.yaml`` with one more model, which does not load."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "fleet.yaml").read_text(encoding="utf-8"))
+    args = content["applications"][0]["args"]
+    args["fleet"] |= {"min_residency_s": QUIET_S, "quiet_s": QUIET_S}
+    for model in args["models"]:
+        model["simulation"] = {"step_s": 0.02, "load_s": 1}
+    broken = args["models"][-1] | {"id": BROKEN, "expected_load_s": 1}
+    broken["simulation"] = {"faults": {"fail_at_start": True}}
+    args["models"].append(broken)
+    return content
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("looks") / "looks.jsonl"
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory, looks: Path) -> Iterator[Application]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with fleet_of(folder, configuration()) as application, observed(application, looks):
+        yield application
+
+
+@pytest.fixture(scope="module")
+def client(application: Application) -> FleetClient:
+    return FleetClient(application)
+
+
+def names() -> list[str]:
+    return [model["id"] for model in configuration()["applications"][0]["args"]["models"]]
+
+
+COLD = [name for name in names() if name not in ("qwen-hot", BROKEN)]
+
+
+def test_only_the_hot_model_is_loaded_at_first(client: FleetClient) -> None:
+    client.await_state("qwen-hot", "hot", 60)
+    cards = client.cards()
+    assert {name: card["state"] for name, card in cards.items()} == {
+        name: "hot" if name == "qwen-hot" else "cold" for name in names()
+    }
+    assert cards["qwen-a"]["expected_load_s"] == 15
+
+
+def test_cold_models_in_turn_answer_soon_after_their_load(client: FleetClient) -> None:
+    late = {}
+    for name in COLD:
+        time.sleep(QUIET_S + 1)  # a pause of the clients; who came before may give way after it
+        asked = client.stream(name)
+        assert asked.whole, asked
+        assert asked.comments, "a stream that waits is told so"
+        assert asked.comments[0].startswith(f": loading {name} 1 s of about ")
+        client.await_state(name, "hot", 10)
+        loaded_in_s = client.state(name)["expected_load_s"]  # after one load, that load's time
+        assert asked.first_token_s is not None
+        late[name] = asked.first_token_s - loaded_in_s
+    logger.info(
+        "first token after the load, s: %s", {name: round(late_s, 2) for name, late_s in late.items()}
+    )
+    assert max(late.values()) <= AFTER_LOAD_S * machine.slowness()
+
+
+def test_bursts_on_all_models_at_once_lose_no_request(client: FleetClient) -> None:
+    burst = [name for name in ("qwen-hot", *COLD) for _ in range(CLIENTS_PER_MODEL)]
+    with ThreadPoolExecutor(len(burst)) as pool:
+        asked = list(pool.map(client.stream, burst))
+    assert [one for one in asked if not one.whole] == []
+    logger.info("first tokens after, s: %s", sorted(round(one.first_token_s or -1, 1) for one in asked))
+
+
+def test_model_that_does_not_load_says_why_and_backs_off(client: FleetClient) -> None:
+    time.sleep(QUIET_S + 1)  # a pause of the clients
+    answer = client.whole(BROKEN)
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["error"]["code"] == "model_loading"
+    assert int(answer.headers["retry-after"]) >= 1
+    begun = time.monotonic()
+    again = client.whole(BROKEN)
+    assert again.status_code == 503
+    assert time.monotonic() - begun < AFTER_LOAD_S, "refused at once while it backs off"
+    deadline = time.monotonic() + 10
+    while "fail_at_start" not in client.state(BROKEN)["error"]:
+        assert time.monotonic() < deadline, client.state(BROKEN)
+    actions = [one["action"] for one in client.fleet()["decisions"] if one["model"] == BROKEN]
+    assert "back-off" in actions
+    assert client.stream("qwen-hot").whole
+
+
+def test_no_more_gpus_are_ordered_than_there_are(client: FleetClient, looks: Path) -> None:
+    seen = [json.loads(line) for line in looks.read_text(encoding="utf-8").splitlines()]
+    most = max(sum(look["ordered"].values()) for look in seen)
+    logger.info("%d looks, at most %g GPUs ordered", len(seen), most)
+    assert len(seen) > 100
+    assert GPUS - 1 <= most <= GPUS
+    assert {model for look in seen for model in look["held"]} >= {"qwen-hot", *COLD}
+    assert client.fleet()["gpus"]["A100"]["total"] == GPUS
+
+
+def test_no_model_was_evicted_while_it_was_asked(client: FleetClient) -> None:
+    evictions = [one for one in client.fleet()["decisions"] if one["action"] in ("evict", "unload")]
+    assert evictions
+    for eviction in evictions:
+        busy = [
+            asked
+            for asked in client.asked
+            if asked.model == eviction["model"] and asked.begun < eviction["at"] < asked.ended
+        ]
+        assert not busy, (eviction, busy)
+        assert eviction["model"] != "qwen-hot"
+
+
+def test_changed_catalogue_leaves_the_other_models_and_their_streams_alone(
+    client: FleetClient, application: Application, tmp_path: Path
+) -> None:
+    client.stream("qwen-a")
+    before = replicas(application)
+    changed: dict[str, Any] = yaml.safe_load(application.config.read_text(encoding="utf-8"))
+    args = changed["applications"][0]["args"]
+    kept = [model for model in args["models"] if model["id"] not in ("qwen-f", "qwen-b")]
+    other = next(model for model in args["models"] if model["id"] == "qwen-b") | {"max_model_len": 4096}
+    args["models"] = [*kept, other, other | {"id": "qwen-new"}]
+    args["aliases"] = {"qwen-max": "qwen-new"}
+    config = tmp_path / "changed.yaml"
+    config.write_text(yaml.safe_dump(changed), encoding="utf-8")
+
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(client.stream, name, LONG_TOKENS) for name in ("qwen-hot", "qwen-a")]
+        apply(config, application)
+        assert not any(stream.done() for stream in streams), "they are older than the change"
+        assert client.whole("qwen-f").status_code == 404
+        assert client.stream("qwen-max").whole
+        ended = [stream.result() for stream in streams]
+
+    assert [stream.text.count('"content"') for stream in ended] == [LONG_TOKENS + 1] * 2
+    assert all(stream.whole for stream in ended)
+    cards = client.cards()
+    assert "qwen-f" not in cards
+    assert cards["qwen-b"]["max_model_len"] == 4096
+    after = replicas(application)
+    untouched = {"Ingress", "Registry", "ModelServer:qwen-hot", "ModelServer:qwen-a"}
+    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+def replicas(application: Application) -> dict[str, set[str]]:
+    """Ids of the replicas that run, by deployment, as Serve tells them."""
+    assert application.state is not None
+    current = session.recorded(application.state)
+    assert current is not None
+    answer = httpx.get(
+        current.dashboard_file.read_text(encoding="ascii") + SERVE_PATH,
+        headers={"authorization": f"Bearer {current.token_file.read_text(encoding='ascii')}"},
+        timeout=30,
+    )
+    deployments = answer.json()["applications"]["qwen-serve"]["deployments"]
+    return {
+        name: {one["replica_id"] for one in details["replicas"] if one["state"] == "RUNNING"}
+        for name, details in deployments.items()
+    }
+
+
+def apply(config: Path, application: Application) -> None:
+    """Hand a configuration to the running application, as an operator would."""
+    command = [sys.executable, "-m", "serve_app.cli", "apply", "--config", str(config)]
+    command += ["--state", str(application.state)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "is in force" in result.stdout
