@@ -57,16 +57,18 @@ class Allocation:
         return [claim for claim in claims if not self._granted(claim, asking)]
 
     def unload_idle(self, idle: Sequence[tuple[View, str]]) -> None:
-        """Let idle models go that free a GPU by it.
+        """Let idle models go that free a GPU by it, and those that are idle for ``idle_unload_s``.
 
-        One that shares its GPUs with models that stay costs nothing: it stays too, until its room is needed.
+        One that shares its GPUs with models that stay costs nothing: it stays so long, unless its room is
+        needed.
 
         Args:
             idle: Models that have been idle for long enough, with the words for that.
         """
         gone = {replica.id for view, _ in idle for replica in view.alive}
         for view, words in idle:
-            if self._pool.frees([replica.id for replica in view.alive], gone):
+            overdue = view.memory.idle_s(self._moment.now) >= self._moment.rules.idle_unload_s
+            if overdue or self._pool.frees([replica.id for replica in view.alive], gone):
                 self._unload(view, Action.UNLOAD, words)
 
     def _unload(self, view: View, action: Action, words: str) -> None:

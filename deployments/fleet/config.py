@@ -118,8 +118,7 @@ class FleetRules(FrozenConfig):
         "each takes a slot of a node whose accelerator is CPU and whose gpus are so many.",
     )
     idle_unload_s: PositiveFloat = Field(
-        600,
-        description="A model that nobody asks for goes after so long at the latest, if that frees a GPU.",
+        600, description="A model that nobody asks for is unloaded after so long, at the latest."
     )
     idle_unload_min_s: PositiveFloat = Field(
         60, description="The shortest that the learned idle time may become; idle_unload_s: it is fixed."

@@ -17,17 +17,20 @@ MODELS = (
     model("other"),
     model("two", tensor_parallel_size=2),
     model("sleeper", gpu_share=0.5, sleep_bytes=10),
+    model("slot", accelerator=None),
+    model("slot-too", accelerator=None),
 )
 NAMES = st.sampled_from([each.id for each in MODELS])
 _DOWN = (Action.EVICT, Action.SLEEP, Action.UNLOAD, Action.SHRINK)
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """A cluster of four GPUs on two nodes, and seven models that do not fit it together."""
+    """Four GPUs on two nodes and a slot for an engine on the CPU, and models that do not fit it together."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(*MODELS, node_gpus=(2, 2), host_memory_bytes=10, quiet_s=5, patience_s=60)
+        rules = {"quiet_s": 5, "patience_s": 60, "look_back_s": 30}
+        self.world = World(*MODELS, node_gpus=(2, 2), cpu_slots=1, host_memory_bytes=10, **rules)
         self.ready_at: dict[str, float] = {}
 
     @rule(name=NAMES, requests=st.integers(1, 30))
@@ -44,9 +47,12 @@ class FleetMachine(RuleBasedStateMachine):
         self.world.demand[name].kv = usage
 
     @rule(name=NAMES)
-    def clients_leave_and_figures_come_or_go(self, name: str) -> None:
-        demand = self.world.demand[name]
-        demand.queued, demand.known = 0, not demand.known
+    def clients_leave(self, name: str) -> None:
+        self.world.demand[name].queued = 0
+
+    @rule(name=NAMES)
+    def figures_come_or_go(self, name: str) -> None:
+        self.world.demand[name].known ^= True
 
     @rule(name=NAMES, seconds=st.sampled_from([1, 10, 70, 200]), busy=st.booleans())
     def model_is_used(self, name: str, seconds: float, busy: bool) -> None:
@@ -124,22 +130,25 @@ class FleetMachine(RuleBasedStateMachine):
                 key = replica.node, device
                 held[key] = held.get(key, 0) + replica.footprint.share
         assert all(share <= 1000 for share in held.values())
+        assert sum(replica.model in ("slot", "slot-too") for replica in self.world.replicas.values()) <= 1
 
     def teardown(self) -> None:
-        """Everybody who waits is served once requests end, starts succeed and figures are there."""
+        """Everybody who waits is served, though all the others are used again and again, with pauses."""
         for each in self.world.demand.values():
             each.known, each.kv = True, 0.0
         waiting = {name for name, each in self.world.demand.items() if each.queued}
-        for _ in range(400):
+        for _ in range(200):
             if not waiting:
                 return
             self.world.gone()
             self.world.ready()
+            for name in filter(self.world.running, self.world.demand):
+                self.world.ask(name)
+                waiting.discard(name)
             self.world.tick(10)
-            for name in self.world.demand:
-                if self.world.running(name):
-                    self.world.finish(name)
-                    waiting.discard(name)
+            for name in filter(self.world.running, self.world.demand):
+                self.world.finish(name)
+            self.world.tick(10)
         raise AssertionError(f"never served: {waiting}")
 
 
