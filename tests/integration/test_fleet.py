@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ import httpx
 import pytest
 import yaml
 
-from cluster.local import session
+from cluster.local import processes, session
 from cluster.local.application import SERVE_PATH
 from tests import machine
 from tests.integration.conftest import ROOT, Application
@@ -129,6 +131,21 @@ def test_model_that_does_not_load_says_why_and_backs_off(client: FleetClient) ->
     assert client.stream("qwen-hot").whole
 
 
+def test_controller_that_is_killed_is_not_missed(client: FleetClient, application: Application) -> None:
+    before = replicas(application)["ModelServer:qwen-hot"]
+    learned = client.state("qwen-c")["expected_load_s"]
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(client.stream, "qwen-hot", LONG_TOKENS // 3)
+        kill_controller(application)
+        assert stream.result().whole
+    time.sleep(QUIET_S + 1)  # a pause of the clients
+    name = next(name for name in COLD if client.state(name)["state"] == "cold")
+    assert client.stream(name).whole
+    assert replicas(application)["ModelServer:qwen-hot"] == before
+    assert client.state("qwen-c")["expected_load_s"] == pytest.approx(learned, rel=0.5)
+    assert client.state("qwen-c")["expected_load_s"] != 15, "what was learned is still known"
+
+
 def test_no_more_gpus_are_ordered_than_there_are(client: FleetClient, looks: Path) -> None:
     seen = [json.loads(line) for line in looks.read_text(encoding="utf-8").splitlines()]
     most = max(sum(look["ordered"].values()) for look in seen)
@@ -182,6 +199,19 @@ def test_changed_catalogue_leaves_the_other_models_and_their_streams_alone(
     after = replicas(application)
     untouched = {"Ingress", "Registry", "ModelServer:qwen-hot", "ModelServer:qwen-a"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+def kill_controller(application: Application) -> None:
+    """As if it had crashed; Ray starts it anew."""
+    assert application.state is not None
+    current = session.recorded(application.state)
+    assert current is not None
+    (controller,) = (
+        process
+        for process in processes.find(current.id)
+        if Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"ray::ServeController")
+    )
+    os.kill(controller.pid, signal.SIGKILL)
 
 
 def replicas(application: Application) -> dict[str, set[str]]:
