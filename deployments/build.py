@@ -87,6 +87,8 @@ def engine_kwargs(model: ModelConfig) -> dict[str, Any]:
         "kv_cache_memory_bytes": model.kv_cache_bytes,
         "attention_backend": None if model.attention_backend == "auto" else model.attention_backend,
         "chat_template": str(Path(model.chat_template).resolve()) if model.chat_template else None,
+        # vLLM refuses to start with it on a CPU.
+        "enable_sleep_mode": True if model.sleep_level and model.accelerator else None,
         "trust_remote_code": entry.trust_remote_code if entry else None,
         **(_generation_kwargs(model, entry) if model.kind.generates else {"runner": "pooling"}),
     }

@@ -174,6 +174,9 @@ def _cpu(model: ModelConfig, flags: frozenset[str]) -> Iterator[Problem]:
     if model.attention_backend != "auto":
         message = f"{model.attention_backend} is ignored by an engine on the CPU; leave it at auto"
         yield Problem("attention_backend", message, "warning")
+    if model.sleep_level is not None:
+        message = "an engine on the CPU has no sleep mode: it is skipped, and the model stays awake"
+        yield Problem("sleep_level", f"{message}; leave it out", "warning")
     if model.quantization == "gptq-int4" and flags and "avx512f" not in flags:
         message = "vLLM's INT4 kernel for CPUs needs AVX-512, which this CPU lacks; serve it unquantized here"
         yield Problem("quantization", message, "warning")

@@ -126,6 +126,7 @@ class SimulationConfig(FrozenConfig):
     """A simulated engine in place of a real one, for load and scale tests."""
 
     load_s: NonNegativeFloat = Field(0, description="The engine is ready only after so long, seconds.")
+    wake_s: NonNegativeFloat = Field(0, description="Waking it from sleep takes so long, seconds.")
     step_s: NonNegativeFloat = Field(
         0, description="A step of the engine, one token for each running request, seconds; 0: unpaced."
     )
@@ -200,6 +201,11 @@ class ModelConfig(FrozenConfig):
     kv_cache_bytes: PositiveInt | None = Field(
         None, description="Size of the KV cache in bytes; default: what vLLM finds free."
     )
+    sleep_level: Literal[1, 2] | None = Field(
+        None,
+        description="A warm model sleeps so deep: 1 keeps its weights in the host's memory, 2 reads them "
+        "again on waking; none: its engine cannot sleep.",
+    )
     cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
     autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
     expected_load_s: PositiveFloat = Field(
@@ -243,4 +249,5 @@ _OWNED_ENGINE_KWARGS = {
     "reasoning_parser": "reasoning_parser",
     "chat_template": "chat_template",
     "kv_cache_memory_bytes": "kv_cache_bytes",
+    "enable_sleep_mode": "sleep_level",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
-from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine, VLLMSleepConfig
 
 from deployments.load import EngineLoad
 from deployments.load_logger import LoadLogger
@@ -35,6 +35,30 @@ class Engine(VLLMEngine):
         self._load = LoadLogger(vllm_engine_config)
         client.logger_manager.stat_loggers.append(self._load)
         return client
+
+    @property
+    def sleep_unsupported(self) -> str | None:
+        """Why the engine cannot sleep, None if it can; it must have been started.
+
+        vLLM itself does not say: a CPU's workers ignore being put to sleep and the engine then says that
+        it sleeps, and so does an engine whose memory was not allocated for it.
+        """
+        config = self._engine_client.vllm_config
+        if config.device_config.device_type == "cpu":
+            return "vLLM's engine on the CPU has no sleep mode"
+        if not config.model_config.enable_sleep_mode:
+            return "the engine was started without enable_sleep_mode; set sleep_level of the model"
+        return None
+
+    async def sleep(self, **options: Any) -> None:
+        """Put the engine to sleep when nothing runs; what waits goes on waiting.
+
+        Ray's own would have vLLM abort what came since the engine was paused.
+
+        Args:
+            **options: ``level``, 1 or 2.
+        """
+        await self._engine_client.sleep(level=VLLMSleepConfig(**options).level, mode="wait")
 
     def load(self) -> EngineLoad:
         """What the engine has in hand; it must have been started."""

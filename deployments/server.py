@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from functools import cached_property
 from typing import Any
 
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -26,6 +27,7 @@ from deployments.load import EngineLoad
 from deployments.meter import Tally
 from deployments.reporter import Reporter
 from deployments.request import EngineRequest, Refused, complaint, parse
+from deployments.sleep import Level, Sleeper
 from deployments.timing import Stopwatch
 
 logger = logging.getLogger("ray.serve")
@@ -104,6 +106,42 @@ class ModelServer(LLMServer):
         """Serve's hook: the engine's load, for the policy that scales the models."""
         load: EngineLoad = self.engine.load()
         return load.to_stats()
+
+    async def sleep(self, level: Level) -> str | None:
+        """Put the engine to sleep when it has finished what it runs; calls wait until it is woken.
+
+        Args:
+            level: 1 keeps the weights in the host's memory, 2 reads them again on waking.
+
+        Returns:
+            Why it was skipped; None if the engine sleeps.
+
+        Raises:
+            SleepError: The engine is too busy, or did not do as it was told.
+        """
+        return None if await self._sleeper.sleep(level) else self._sleeper.unsupported
+
+    async def wakeup(self) -> None:
+        """Wake the engine.
+
+        Raises:
+            SleepError: It did not do as it was told.
+        """
+        await self._sleeper.wake()
+
+    async def check_health(self) -> None:
+        """Serve's hook; an engine that sleeps is healthy.
+
+        Raises:
+            Exception: The engine is dead, or neither asleep nor awake; Serve replaces the replica.
+        """
+        if self.engine is not None:
+            self._sleeper.check()
+        await super().check_health()
+
+    @cached_property
+    def _sleeper(self) -> Sleeper:
+        return Sleeper(self.engine)
 
     @contextmanager
     def _metered(self, call: Call, address: Address) -> Iterator[tuple[Writer, Tally]]:
