@@ -38,6 +38,9 @@ class ModelState:
     bytes_total: int = 0
     message: str = ""
 
+    def __str__(self) -> str:
+        return f"{in_words(self.bytes_done)} of {in_words(self.bytes_total)}"
+
 
 class Progress:
     """Counts bytes as they come and writes a line to the log now and then. Safe between threads."""
@@ -86,9 +89,9 @@ class Progress:
 
 
 def in_words(count: float) -> str:
-    """A number of bytes for people, in decimal units."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
+    """A number of bytes for people, in binary units."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        count /= 1024
+    return f"{count:.1f} TiB"

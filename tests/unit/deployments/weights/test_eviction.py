@@ -59,7 +59,7 @@ def test_model_in_use_stays_though_it_is_older(
 def test_nothing_is_evicted_in_vain(small: ModelStore, config: WeightsConfig, put: Publish) -> None:
     lease, other = small.ensure(put("a")), small.ensure(put("b"))
     with pytest.raises(
-        DiskFull, match=r"c-\w+-\w+ takes 1.0 kB, 500 bytes more than weights.max_bytes of 2.5 kB"
+        DiskFull, match=r"c-\w+-\w+ takes 1000 bytes, 500 bytes more than weights.max_bytes of 2.4 KiB"
     ):
         small.ensure(put("c"))
     assert _held(config) == {"a", "b"}
