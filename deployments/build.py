@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployments import catalog
 from deployments.checkpoint import local_folder
 from deployments.config import ModelConfig, ModelKind
+from deployments.weights import WeightsConfig
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -29,28 +30,35 @@ _NO_DOMAIN = "images-are-inlined.invalid"
 """A name that cannot exist (RFC 2606); vLLM takes an empty list for no restriction."""
 
 
-def build_model(model: ModelConfig) -> DeploymentHandle[Any]:
+def build_model(model: ModelConfig, weights: WeightsConfig) -> DeploymentHandle[Any]:
     """Bind one model's deployment.
 
     Args:
         model: A configuration that ``deployments.checks`` has found possible.
+        weights: The store that its weights come through.
 
     Returns:
         What ``.bind()`` returns: a handle once the application runs.
     """
     from ray.serve.llm import LLMConfig, ModelLoadingConfig, build_llm_deployment
 
-    from deployments.engine import LocalSource
+    from deployments.engine import Weights
     from deployments.server import ModelServer
 
+    source = _source(model)
+    # An address is no business of Ray's, which would make a mirror of it.
+    loaded_by_engine = None if "://" in source else source
     config = LLMConfig(
-        model_loading_config=ModelLoadingConfig(model_id=model.id, model_source=_source(model)),
+        model_loading_config=ModelLoadingConfig(model_id=model.id, model_source=loaded_by_engine),
         engine_kwargs=engine_kwargs(model),
         placement_group_config={"bundles": bundles(model), "strategy": "STRICT_PACK"},
         accelerator_config={"kind": "gpu" if model.accelerator else "cpu"},
         deployment_config=deployment_options(model),
         runtime_env={"env_vars": environment(model)},
-        callback_config={"callback_class": LocalSource},
+        callback_config={
+            "callback_class": Weights,
+            "callback_kwargs": {"source": source, "weights": weights},
+        },
         log_engine_metrics=True,
     )
     return build_llm_deployment(config, deployment_cls=ModelServer, bind_kwargs=engine_options(model))
@@ -67,7 +75,7 @@ def engine_options(model: ModelConfig) -> dict[str, Any]:
 
 
 def _source(model: ModelConfig) -> str:
-    """The folder in full, so that a replica finds it from whatever directory it runs in; or the hub id."""
+    """The folder in full, so that a replica finds it from whatever directory it runs in; or what else it is."""
     folder = local_folder(model.source)
     return str(folder.resolve()) if folder is not None and folder.is_dir() else model.source
 

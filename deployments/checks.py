@@ -17,6 +17,7 @@ from deployments.architecture import Architecture
 from deployments.checkpoint import CheckpointError, local_folder, read_architecture
 from deployments.config import AcceleratorConfig, ModelConfig, ModelKind, SimulationConfig
 from deployments.problem import Problem
+from deployments.weights import Location, WeightsError
 
 __all__ = ["RETIRED_ARCHITECTURES", "Problem", "alias_problems", "kinds_of", "problems", "this_cpu_flags"]
 
@@ -42,6 +43,10 @@ def problems(
     """
     if model.simulation is not None:
         return [*_placement(model, accelerators), *_simulation(model, model.simulation)]
+    try:
+        Location.parse(model.source)
+    except WeightsError as error:
+        return [Problem("source", str(error)), *_placement(model, accelerators)]
     entry = catalog.find(model.source)
     flags = this_cpu_flags() if cpu_flags is None else cpu_flags
     found = [*_placement(model, accelerators), *_cpu(model, flags), *_combinations(model)]

@@ -161,7 +161,9 @@ class ModelConfig(FrozenConfig):
 
     id: ModelId = Field(..., description="The name that clients ask for.")
     source: Annotated[str, StringConstraints(min_length=1)] = Field(
-        ..., description="A checkpoint folder, or the id of a model on the hub."
+        ...,
+        description="A checkpoint folder; s3://bucket/model, hf://owner/name or modelscope://owner/name; "
+        "or the id of a model on the hub, which the engine itself fetches.",
     )
     kind: ModelKind = Field(..., description="text, vision-language, embedding or reranker.")
     accelerator: AcceleratorName | None = Field(

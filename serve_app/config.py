@@ -9,6 +9,7 @@ from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_val
 
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
 from deployments.fleet import FleetConfig, FleetModel, FleetRules
+from deployments.weights.config import WeightsConfig
 from serve_app.audit.config import AuditConfig
 from serve_app.auth.config import AuthConfig
 from serve_app.filtering import FilteringConfig
@@ -101,6 +102,9 @@ class AppConfig(CatalogueConfig):
 
     accelerators: dict[AcceleratorName, AcceleratorConfig] = Field(
         default_factory=dict, description="GPU machines of the cluster, by accelerator type."
+    )
+    weights: WeightsConfig = Field(
+        default_factory=WeightsConfig, description="The cache of models that lie elsewhere."
     )
     auth: AuthConfig = Field(..., description="Bearer tokens.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much who may use.")
