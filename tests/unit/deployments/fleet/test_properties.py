@@ -68,6 +68,16 @@ class FleetMachine(RuleBasedStateMachine):
         self.time_passes(seconds)
 
     @rule(name=NAMES)
+    def model_comes_too_late(self, name: str) -> None:
+        """Its clients have left by the time it is ready."""
+        self.world.ask(name)
+        self.time_passes(1)
+        self.world.demand[name].queued = 0
+        self.time_passes(700)
+        self.world.ready(name)
+        self.time_passes(1)
+
+    @rule(name=NAMES)
     def replicas_become_ready(self, name: str) -> None:
         self.world.ready(name)
 
