@@ -105,8 +105,9 @@ async def main() -> dict[str, Any]:
     from ray.serve.llm import LLMConfig, ModelLoadingConfig
 
     from deployments import build
-    from deployments.engine import LocalSource
+    from deployments.engine import Weights
     from deployments.server import ModelServer
+    from deployments.weights import WeightsConfig
 
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     config = LLMConfig(
@@ -114,7 +115,10 @@ async def main() -> dict[str, Any]:
         engine_kwargs=build.engine_kwargs(MODEL),
         placement_group_config={"bundles": build.bundles(MODEL), "strategy": "STRICT_PACK"},
         accelerator_config={"kind": "cpu"},
-        callback_config={"callback_class": LocalSource},
+        callback_config={
+            "callback_class": Weights,
+            "callback_kwargs": {"source": build._source(MODEL), "weights": WeightsConfig()},
+        },
         log_engine_metrics=True,
     )
     replica: Any = ModelServer.sync_init(config)
