@@ -19,7 +19,7 @@ from ray.serve.config import AutoscalingContext
 
 from deployments import board as boards
 from deployments.board import Board, ModelStatus, News, Verdict
-from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Reason
+from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Phase, Reason
 from deployments.gpus import RayGpus
 from deployments.naming import deployment_name
 from deployments.sighting import Gpus, Sighting
@@ -59,7 +59,7 @@ class FleetAutoscaler:
         self._config: FleetConfig | None = None
         self._state = FleetState()
         self._journal = Journal(1000)
-        self._sleepers: frozenset[str] = frozenset()
+        self._sleepers: frozenset[str] | None = None
         self._unsent: list[Reason] = []
 
     def __call__(
@@ -92,6 +92,8 @@ class FleetAutoscaler:
         for reason in self._journal.record(decision.reasons):
             logger.info("Fleet: %s: %s: %s", reason.model, reason.action.value, reason.words)
         self._unsent += decision.reasons
+        if self._sleepers is None:  # an earlier controller may have sent some to sleep
+            self._sleepers = frozenset(one.id for one in observation.replicas if one.phase is Phase.SLEEPING)
         self._sleepers = sleepers(self._sleepers, decision, observation)
         told = statuses(
             decision,
@@ -132,6 +134,6 @@ class FleetAutoscaler:
         # Reasons carry the policy's clock, which is this process's; people read another.
         offset = time.time() - self._clock()
         reasons = tuple(replace(reason, at=reason.at + offset) for reason in self._unsent)
-        verdict = Verdict(told, gpus, reasons, self._sleepers, time.time())
+        verdict = Verdict(told, gpus, reasons, self._sleepers or frozenset(), time.time())
         self._asked = self._board.publish.remote(verdict).future()
         self._unsent = []

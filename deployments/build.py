@@ -65,13 +65,14 @@ def build_model(model: ModelConfig, weights: WeightsConfig) -> DeploymentHandle[
 
 
 def engine_options(model: ModelConfig) -> dict[str, Any]:
-    """The engine's class where it is not the server's own, as arguments of the server."""
+    """How deep it sleeps, and its class where it is not the server's own: arguments of the server."""
+    sleep = {"sleep_level": model.sleep_level} if model.sleep_level is not None else {}
     if model.simulation is None:
-        return {}
+        return sleep
     from deployments.simulated.engine import SimulatedEngine
 
     engine = partial(SimulatedEngine, simulation=model.simulation, max_model_len=model.max_model_len)
-    return {"engine_cls": engine}
+    return {**sleep, "engine_cls": engine}
 
 
 def _source(model: ModelConfig) -> str:

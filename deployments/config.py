@@ -208,6 +208,10 @@ class ModelConfig(FrozenConfig):
         description="A warm model sleeps so deep: 1 keeps its weights in the host's memory, 2 reads them "
         "again on waking; none: its engine cannot sleep.",
     )
+    sleep_memory_bytes: PositiveInt = Field(
+        1 << 30,
+        description="Host memory that a replica takes while it sleeps, bytes; at level 1 about the weights.",
+    )
     cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
     autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
     expected_load_s: PositiveFloat = Field(

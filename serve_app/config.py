@@ -94,7 +94,8 @@ class CatalogueConfig(FrozenConfig):
     def fleet_config(self) -> FleetConfig:
         """The fleet policy's view of it."""
         models = tuple(FleetModel.from_config(model) for model in self.models)
-        return FleetConfig(**self.fleet.model_dump(), models=models)
+        # In Ray 2.60 a sleeping replica keeps its placement group, and with it its GPUs.
+        return FleetConfig(**self.fleet.model_dump(), models=models, sleep_frees_gpus=False)
 
 
 class AppConfig(CatalogueConfig):
