@@ -6,6 +6,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from ray.serve._private.common import DeploymentID
+from ray.serve.config import AutoscalingConfig
 
 from deployments.autoscaler import FleetAutoscaler
 from deployments.board import ModelStatus, News, Report, Verdict
@@ -170,6 +172,17 @@ def test_replica_that_an_earlier_controller_sent_to_sleep_goes_on_sleeping() -> 
     controller.tick(running=("r1",), target=1, total=1.0, queued=0.0)
     controller.tick(running=("r1",), target=1, total=1.0, queued=0.0)
     assert controller.board.told[-1].sleepers == frozenset(), "somebody asks"
+
+
+def test_other_deployments_scale_by_their_queue() -> None:
+    classifier = DeploymentID(name="Classifier", app_name="qwen-serve")
+    busy = context("a", "c1", target=1, total=40.0)
+    busy.deployment_id, busy.deployment_name = classifier, "Classifier"
+    busy.config = AutoscalingConfig(min_replicas=1, max_replicas=4, target_ongoing_requests=16)
+    controller = Controller()
+    controller.now = 1.0
+    targets, _ = controller.policy({classifier: busy, identity("a"): context("a")})
+    assert targets == {classifier: 3}
 
 
 def test_it_is_asked_ten_times_a_second_and_looks_twice() -> None:
