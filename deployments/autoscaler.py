@@ -7,6 +7,7 @@ an exception would stop the controller's loop for all applications (docs/decisio
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -15,13 +16,14 @@ from typing import Any, Final
 
 from ray.actor import ActorHandle
 from ray.serve._private.common import DeploymentID
+from ray.serve.autoscaling_policy import default_autoscaling_policy
 from ray.serve.config import AutoscalingContext
 
 from deployments import board as boards
 from deployments.board import Board, ModelStatus, News, Verdict
-from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Reason
+from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Phase, Reason
 from deployments.gpus import RayGpus
-from deployments.naming import deployment_name
+from deployments.naming import deployment_name, is_model
 from deployments.sighting import Gpus, Sighting
 from deployments.verdict import sleepers, statuses, usage
 
@@ -59,7 +61,7 @@ class FleetAutoscaler:
         self._config: FleetConfig | None = None
         self._state = FleetState()
         self._journal = Journal(1000)
-        self._sleepers: frozenset[str] = frozenset()
+        self._sleepers: frozenset[str] | None = None
         self._unsent: list[Reason] = []
 
     def __call__(
@@ -70,8 +72,12 @@ class FleetAutoscaler:
         if now < self._next_at or not contexts:
             return {}, None
         self._next_at = now + _INTERVAL_S
+        models = {one: context for one, context in contexts.items() if is_model(one.name)}
+        others = (context for one, context in contexts.items() if one not in models)
         try:
-            return self._decide(contexts, now), None
+            # An application has one policy for all of its deployments: the rest scales as it would without.
+            by_queue = {one.deployment_id: math.ceil(default_autoscaling_policy(one)[0]) for one in others}
+            return {**by_queue, **(self._decide(models, now) if models else {})}, None
         except Exception:
             logger.exception("The fleet policy failed; nothing is scaled for %g s", _RETRY_S)
             self._next_at, self._asked, self._board = now + _RETRY_S, None, None
@@ -92,6 +98,8 @@ class FleetAutoscaler:
         for reason in self._journal.record(decision.reasons):
             logger.info("Fleet: %s: %s: %s", reason.model, reason.action.value, reason.words)
         self._unsent += decision.reasons
+        if self._sleepers is None:  # an earlier controller may have sent some to sleep
+            self._sleepers = frozenset(one.id for one in observation.replicas if one.phase is Phase.SLEEPING)
         self._sleepers = sleepers(self._sleepers, decision, observation)
         told = statuses(
             decision,
@@ -132,6 +140,6 @@ class FleetAutoscaler:
         # Reasons carry the policy's clock, which is this process's; people read another.
         offset = time.time() - self._clock()
         reasons = tuple(replace(reason, at=reason.at + offset) for reason in self._unsent)
-        verdict = Verdict(told, gpus, reasons, self._sleepers, time.time())
+        verdict = Verdict(told, gpus, reasons, self._sleepers or frozenset(), time.time())
         self._asked = self._board.publish.remote(verdict).future()
         self._unsent = []

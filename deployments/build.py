@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployments import catalog
 from deployments.checkpoint import local_folder
 from deployments.config import ModelConfig, ModelKind
+from deployments.weights import WeightsConfig
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -29,45 +30,53 @@ _NO_DOMAIN = "images-are-inlined.invalid"
 """A name that cannot exist (RFC 2606); vLLM takes an empty list for no restriction."""
 
 
-def build_model(model: ModelConfig) -> DeploymentHandle[Any]:
+def build_model(model: ModelConfig, weights: WeightsConfig) -> DeploymentHandle[Any]:
     """Bind one model's deployment.
 
     Args:
         model: A configuration that ``deployments.checks`` has found possible.
+        weights: The store that its weights come through.
 
     Returns:
         What ``.bind()`` returns: a handle once the application runs.
     """
     from ray.serve.llm import LLMConfig, ModelLoadingConfig, build_llm_deployment
 
-    from deployments.engine import LocalSource
+    from deployments.engine import Weights
     from deployments.server import ModelServer
 
+    source = _source(model)
+    # An address is no business of Ray's, which would make a mirror of it.
+    loaded_by_engine = None if "://" in source else source
     config = LLMConfig(
-        model_loading_config=ModelLoadingConfig(model_id=model.id, model_source=_source(model)),
+        model_loading_config=ModelLoadingConfig(model_id=model.id, model_source=loaded_by_engine),
         engine_kwargs=engine_kwargs(model),
         placement_group_config={"bundles": bundles(model), "strategy": "STRICT_PACK"},
         accelerator_config={"kind": "gpu" if model.accelerator else "cpu"},
         deployment_config=deployment_options(model),
         runtime_env={"env_vars": environment(model)},
-        callback_config={"callback_class": LocalSource},
+        callback_config={
+            "callback_class": Weights,
+            "callback_kwargs": {"source": source, "weights": weights},
+        },
         log_engine_metrics=True,
     )
     return build_llm_deployment(config, deployment_cls=ModelServer, bind_kwargs=engine_options(model))
 
 
 def engine_options(model: ModelConfig) -> dict[str, Any]:
-    """The engine's class where it is not the server's own, as arguments of the server."""
+    """How deep it sleeps, and its class where it is not the server's own: arguments of the server."""
+    sleep = {"sleep_level": model.sleep_level} if model.sleep_level is not None else {}
     if model.simulation is None:
-        return {}
+        return sleep
     from deployments.simulated.engine import SimulatedEngine
 
     engine = partial(SimulatedEngine, simulation=model.simulation, max_model_len=model.max_model_len)
-    return {"engine_cls": engine}
+    return {**sleep, "engine_cls": engine}
 
 
 def _source(model: ModelConfig) -> str:
-    """The folder in full, so that a replica finds it from whatever directory it runs in; or the hub id."""
+    """A folder in full, so that a replica finds it from whatever directory it runs in."""
     folder = local_folder(model.source)
     return str(folder.resolve()) if folder is not None and folder.is_dir() else model.source
 
@@ -87,6 +96,8 @@ def engine_kwargs(model: ModelConfig) -> dict[str, Any]:
         "kv_cache_memory_bytes": model.kv_cache_bytes,
         "attention_backend": None if model.attention_backend == "auto" else model.attention_backend,
         "chat_template": str(Path(model.chat_template).resolve()) if model.chat_template else None,
+        # vLLM refuses to start with it on a CPU.
+        "enable_sleep_mode": True if model.sleep_level and model.accelerator else None,
         "trust_remote_code": entry.trust_remote_code if entry else None,
         **(_generation_kwargs(model, entry) if model.kind.generates else {"runner": "pooling"}),
     }

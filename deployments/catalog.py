@@ -22,6 +22,7 @@ from deployments.config import ModelKind
 
 _GENERATION_TOKENS = 32768
 _POOLING_TOKENS = 8192
+_HUBS = ("hf", "modelscope")
 _INT4 = Quantization("gptq", bits=4, group_size=128)
 
 
@@ -116,16 +117,20 @@ def find(source: str) -> Entry | None:
     """Look a model up.
 
     Args:
-        source: An id on the hub; or a folder or address whose last part is the model's name, in any case.
+        source: An id on the hub, bare or with ``hf://`` or ``modelscope://`` before it; or a folder or
+            address whose last part is the model's name, in any case.
     """
-    if local_folder(source) is None and "://" not in source:
+    scheme, separator, rest = source.partition("://")
+    if separator and scheme in _HUBS:
+        return _BY_SOURCE.get(rest.partition("@")[0].lower())
+    if local_folder(source) is None and not separator:
         return _BY_SOURCE.get(source.lower())
     return _BY_NAME.get(_last_part(source).lower())
 
 
 def successor(source: str) -> str | None:
     """The model that takes the place of one that the engine no longer runs; None for all others."""
-    name = re.sub(r"-int[48]$", "", _last_part(source).lower())
+    name = re.sub(r"(-int[48])?(@.*)?$", "", _last_part(source).lower(), count=1)
     return _SUCCESSORS.get(name)
 
 

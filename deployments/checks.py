@@ -17,6 +17,7 @@ from deployments.architecture import Architecture
 from deployments.checkpoint import CheckpointError, local_folder, read_architecture
 from deployments.config import AcceleratorConfig, ModelConfig, ModelKind, SimulationConfig
 from deployments.problem import Problem
+from deployments.weights import Location, WeightsError
 
 __all__ = ["RETIRED_ARCHITECTURES", "Problem", "alias_problems", "kinds_of", "problems", "this_cpu_flags"]
 
@@ -42,6 +43,10 @@ def problems(
     """
     if model.simulation is not None:
         return [*_placement(model, accelerators), *_simulation(model, model.simulation)]
+    try:
+        Location.parse(model.source)
+    except WeightsError as error:
+        return [Problem("source", str(error)), *_placement(model, accelerators)]
     entry = catalog.find(model.source)
     flags = this_cpu_flags() if cpu_flags is None else cpu_flags
     found = [*_placement(model, accelerators), *_cpu(model, flags), *_combinations(model)]
@@ -174,6 +179,9 @@ def _cpu(model: ModelConfig, flags: frozenset[str]) -> Iterator[Problem]:
     if model.attention_backend != "auto":
         message = f"{model.attention_backend} is ignored by an engine on the CPU; leave it at auto"
         yield Problem("attention_backend", message, "warning")
+    if model.sleep_level is not None:
+        message = "an engine on the CPU has no sleep mode: it is skipped, and the model stays awake"
+        yield Problem("sleep_level", f"{message}; leave it out", "warning")
     if model.quantization == "gptq-int4" and flags and "avx512f" not in flags:
         message = "vLLM's INT4 kernel for CPUs needs AVX-512, which this CPU lacks; serve it unquantized here"
         yield Problem("quantization", message, "warning")

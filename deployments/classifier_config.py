@@ -48,3 +48,9 @@ class ClassifierConfig(FrozenConfig):
                 f"max_batch_size ({self.max_batch_size}): most calls have one text, and no batch would fill"
             )
         return self
+
+    @model_validator(mode="after")
+    def _is_never_cold(self) -> Self:
+        if self.autoscale.min_replicas == 0:
+            raise ValueError("autoscale.min_replicas must be at least 1: nobody would wake it")
+        return self

@@ -126,6 +126,7 @@ class SimulationConfig(FrozenConfig):
     """A simulated engine in place of a real one, for load and scale tests."""
 
     load_s: NonNegativeFloat = Field(0, description="The engine is ready only after so long, seconds.")
+    wake_s: NonNegativeFloat = Field(0, description="Waking it from sleep takes so long, seconds.")
     step_s: NonNegativeFloat = Field(
         0, description="A step of the engine, one token for each running request, seconds; 0: unpaced."
     )
@@ -160,7 +161,9 @@ class ModelConfig(FrozenConfig):
 
     id: ModelId = Field(..., description="The name that clients ask for.")
     source: Annotated[str, StringConstraints(min_length=1)] = Field(
-        ..., description="A checkpoint folder, or the id of a model on the hub."
+        ...,
+        description="A checkpoint folder; s3://bucket/model, hf://owner/name or modelscope://owner/name; "
+        "or the id of a model on the hub, which the engine itself fetches.",
     )
     kind: ModelKind = Field(..., description="text, vision-language, embedding or reranker.")
     accelerator: AcceleratorName | None = Field(
@@ -199,6 +202,15 @@ class ModelConfig(FrozenConfig):
     )
     kv_cache_bytes: PositiveInt | None = Field(
         None, description="Size of the KV cache in bytes; default: what vLLM finds free."
+    )
+    sleep_level: Literal[1, 2] | None = Field(
+        None,
+        description="A warm model sleeps so deep: 1 keeps its weights in the host's memory, 2 reads them "
+        "again on waking; none: its engine cannot sleep.",
+    )
+    sleep_memory_bytes: PositiveInt = Field(
+        1 << 30,
+        description="Host memory that a replica takes while it sleeps, bytes; at level 1 about the weights.",
     )
     cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
     autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
@@ -243,4 +255,5 @@ _OWNED_ENGINE_KWARGS = {
     "reasoning_parser": "reasoning_parser",
     "chat_template": "chat_template",
     "kv_cache_memory_bytes": "kv_cache_bytes",
+    "enable_sleep_mode": "sleep_level",
 }

@@ -27,7 +27,8 @@ class EngineLoad:
 
     Attributes:
         waiting: Requests that are not in the batch.
-        running: Requests in the batch.
+        running: Requests in the batch after the last step; an embedding or a score is over after one
+            step, so it waits until it is done.
         queued_prompt_tokens: Prompt tokens of the requests, waiting or running, that have no token of
             their answer yet; whole prompts, also where a part is computed or cached.
         kv_cache_usage: Share of the KV cache in use, 0 to 1; None for a model without one.

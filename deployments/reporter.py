@@ -29,10 +29,7 @@ class Reporter:
     """
 
     def __init__(self, model: str) -> None:
-        context = serve.get_replica_context()
         self._model = model
-        self._application = context.app_name
-        self._replica = context.replica_id.unique_id
         self._board: ActorHandle[Board] | None = None
 
     async def failed(self, error: BaseException) -> None:
@@ -53,10 +50,11 @@ class Reporter:
         return await self._tell(Report(self._model, sleeping=asleep))
 
     async def _tell(self, report: Report) -> bool:
+        context = serve.get_replica_context()
         try:
-            board: Any = self._board or await asyncio.to_thread(boards.find, self._application)
+            board: Any = self._board or await asyncio.to_thread(boards.find, context.app_name)
             self._board = board
-            answer = board.report.remote(self._replica, report)
+            answer = board.report.remote(context.replica_id.unique_id, report)
             return bool(await asyncio.wait_for(answer, _TOLD_WITHIN_S))
         except (RayError, TimeoutError) as error:
             logger.warning("The fleet's board cannot be reached", extra={"why": str(error)})

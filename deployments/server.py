@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from functools import cached_property
 from typing import Any
 
 from ray.llm._internal.serve.core.configs.openai_api_models import (
@@ -14,7 +15,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (
     ErrorResponse,
 )
 from ray.llm._internal.serve.core.protocol import RawRequestInfo
-from ray.serve.llm import LLMServer
+from ray.serve.llm import LLMConfig, LLMServer
 from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.serve.exception_handling.error_response import create_error_response
 
@@ -26,9 +27,13 @@ from deployments.load import EngineLoad
 from deployments.meter import Tally
 from deployments.reporter import Reporter
 from deployments.request import EngineRequest, Refused, complaint, parse
+from deployments.sleep import Level, Sleeper, SleepError
 from deployments.timing import Stopwatch
 
 logger = logging.getLogger("ray.serve")
+
+_FOLLOW_S = 0.5
+"""An engine that sleeps is woken so soon."""
 
 _ENGINE_METHODS = {
     Task.CHAT: "chat",
@@ -48,6 +53,21 @@ class ModelServer(LLMServer):
     """
 
     _outboxes: Outboxes | None = None
+    _sleep_level: Level | None = None
+    _following: asyncio.Task[None] | None = None
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, llm_config: LLMConfig, *, sleep_level: Level | None = None, **options: Any
+    ) -> None:
+        """Return a replica whose engine has started.
+
+        Args:
+            llm_config: The model's.
+            sleep_level: How deep the engine sleeps where the fleet wants it to; None: never.
+            options: The server's own.
+        """
+        self._sleep_level = sleep_level
+        await super().__init__(llm_config, **options)
 
     async def start(self) -> None:
         """Start the engine.
@@ -61,6 +81,22 @@ class ModelServer(LLMServer):
         except Exception as error:
             await reporter.failed(error)
             raise
+        if self._sleep_level is not None and self._sleeper.unsupported is None:
+            self._following = asyncio.create_task(self._follow(reporter, self._sleep_level))
+
+    async def _follow(self, reporter: Reporter, level: Level) -> None:
+        """Sleep and wake as the fleet's board says."""
+        while True:
+            asleep = self._sleeper.level is not None
+            shall = await reporter.sleeping(asleep=asleep)
+            try:
+                if shall and not asleep:
+                    await self._sleeper.sleep(level)
+                elif asleep and not shall:
+                    await self._sleeper.wake()
+            except SleepError as error:
+                logger.error("The engine does not sleep or wake as it should", extra={"why": str(error)})
+            await asyncio.sleep(_FOLLOW_S)
 
     def _get_default_engine_class(self) -> type[Engine]:
         return Engine
@@ -104,6 +140,42 @@ class ModelServer(LLMServer):
         """Serve's hook: the engine's load, for the policy that scales the models."""
         load: EngineLoad = self.engine.load()
         return load.to_stats()
+
+    async def sleep(self, level: Level) -> str | None:
+        """Put the engine to sleep when it has finished what it runs; calls wait until it is woken.
+
+        Args:
+            level: 1 keeps the weights in the host's memory, 2 reads them again on waking.
+
+        Returns:
+            Why it was skipped; None if the engine sleeps.
+
+        Raises:
+            SleepError: The engine is too busy, or did not do as it was told.
+        """
+        return None if await self._sleeper.sleep(level) else self._sleeper.unsupported
+
+    async def wakeup(self) -> None:
+        """Wake the engine.
+
+        Raises:
+            SleepError: It did not do as it was told.
+        """
+        await self._sleeper.wake()
+
+    async def check_health(self) -> None:
+        """Serve's hook; an engine that sleeps is healthy.
+
+        Raises:
+            Exception: The engine is dead, or neither asleep nor awake; Serve replaces the replica.
+        """
+        if self.engine is not None:
+            self._sleeper.check()
+        await super().check_health()
+
+    @cached_property
+    def _sleeper(self) -> Sleeper:
+        return Sleeper(self.engine)
 
     @contextmanager
     def _metered(self, call: Call, address: Address) -> Iterator[tuple[Writer, Tally]]:

@@ -44,8 +44,8 @@ def build_app(args: AppConfig) -> Application:
     classifier = (
         pin(build_classifier(judging.model, judging.labels), judging) if judging is not None else None
     )
-    models = {model.id: pin(build_model(model), model) for model in args.models}
+    models = {model.id: pin(build_model(model, args.weights), model, args.weights) for model in args.models}
     return pin(
         ingress.bind(args, models, pin(registry, args.store, args.limits), classifier),
-        args.model_dump_json(exclude=set(CatalogueConfig.model_fields)),
+        args.model_dump_json(exclude={*CatalogueConfig.model_fields, "weights"}),
     )

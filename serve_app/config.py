@@ -9,6 +9,7 @@ from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_val
 
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
 from deployments.fleet import FleetConfig, FleetModel, FleetRules
+from deployments.weights.config import WeightsConfig
 from serve_app.audit.config import AuditConfig
 from serve_app.auth.config import AuthConfig
 from serve_app.filtering import FilteringConfig
@@ -93,7 +94,8 @@ class CatalogueConfig(FrozenConfig):
     def fleet_config(self) -> FleetConfig:
         """The fleet policy's view of it."""
         models = tuple(FleetModel.from_config(model) for model in self.models)
-        return FleetConfig(**self.fleet.model_dump(), models=models)
+        # In Ray 2.60 a sleeping replica keeps its placement group, and with it its GPUs.
+        return FleetConfig(**self.fleet.model_dump(), models=models, sleep_frees_gpus=False)
 
 
 class AppConfig(CatalogueConfig):
@@ -101,6 +103,9 @@ class AppConfig(CatalogueConfig):
 
     accelerators: dict[AcceleratorName, AcceleratorConfig] = Field(
         default_factory=dict, description="GPU machines of the cluster, by accelerator type."
+    )
+    weights: WeightsConfig = Field(
+        default_factory=WeightsConfig, description="The cache of models that lie elsewhere."
     )
     auth: AuthConfig = Field(..., description="Bearer tokens.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much who may use.")

@@ -26,7 +26,7 @@ class ServedModel:
     Attributes:
         id: The name that clients ask for.
         kind: text, vision-language, embedding or reranker.
-        source: A folder, or the id of a model on the hub.
+        source: A folder, an address, or the id of a model on the hub.
     """
 
     id: str
@@ -34,8 +34,15 @@ class ServedModel:
     source: str
 
     @property
+    def needs_hub(self) -> bool:
+        """Whether it comes from Hugging Face's hub."""
+        return self.folder is None and ("://" not in self.source or self.source.startswith("hf://"))
+
+    @property
     def folder(self) -> Path | None:
-        """The checkpoint's folder; None for a model on the hub."""
+        """The checkpoint's folder; None for a model that lies elsewhere."""
+        if "://" in self.source:
+            return None
         path = Path(self.source).expanduser()
         return path if path.is_dir() or self.source.split("/")[0] in _LOCAL_ROOTS else None
 
@@ -67,7 +74,7 @@ class ServeFile:
     @property
     def needs_hub(self) -> bool:
         """Whether a model has to come from the hub."""
-        return any(model.folder is None for model in self.models)
+        return any(model.needs_hub for model in self.models)
 
     def with_port(self, port: int, target: Path) -> ServeFile:
         """The same configuration on another port, written to a file of its own."""

@@ -57,31 +57,35 @@ class Allocation:
         return [claim for claim in claims if not self._granted(claim, asking)]
 
     def unload_idle(self, idle: Sequence[tuple[View, str]]) -> None:
-        """Let idle models go that free a GPU by it.
+        """Let idle models go that free a GPU by it, and those that are idle for ``idle_unload_s``.
 
-        One that shares its GPUs with models that stay costs nothing: it stays too, until its room is needed.
+        One that shares its GPUs with models that stay costs nothing: it stays so long, unless its room is
+        needed.
 
         Args:
             idle: Models that have been idle for long enough, with the words for that.
         """
         gone = {replica.id for view, _ in idle for replica in view.alive}
         for view, words in idle:
-            if self._pool.frees([replica.id for replica in view.alive], gone):
+            overdue = view.memory.idle_s(self._moment.now) >= self._moment.rules.idle_unload_s
+            if overdue or self._pool.frees([replica.id for replica in view.alive], gone):
                 self._unload(view, Action.UNLOAD, words)
 
     def _unload(self, view: View, action: Action, words: str) -> None:
-        """Let a model go: to sleep where it can, away otherwise."""
+        """Let a model go: to sleep where it can and that is enough, away otherwise."""
         name = view.model.id
-        node = self._bed(view)
+        node = self._bed(view, action)
         if node is None:
             self._orders.target(name, 0, action, words)
         else:
             self._host_memory[node] -= view.model.sleep_bytes or 0
             self._orders.sleep(name, words)
 
-    def _bed(self, view: View) -> str | None:
-        """The node in whose memory it can sleep; None: it cannot."""
+    def _bed(self, view: View, action: Action) -> str | None:
+        """The node in whose memory it can sleep; None: it cannot, or its GPUs are needed and it kept them."""
         if view.model.sleep_bytes is None or view.size != 1 or view.count(Phase.RUNNING) != 1:
+            return None
+        if action is Action.EVICT and not self._moment.rules.sleep_frees_gpus:
             return None
         node = view.alive[0].node
         fits = node is not None and self._host_memory.get(node, 0) >= view.model.sleep_bytes
@@ -147,7 +151,7 @@ class Allocation:
         for name, view in self._views.items():
             if name in asking or self._orders.concern(name) or not view.evictable(self._moment, waited_s):
                 continue
-            sleeps = self._bed(view) is not None
+            sleeps = self._bed(view, Action.EVICT) is not None
             reload_s = view.memory.wake_s if sleeps else view.memory.load_s
             cost = cost_of_absence(view.memory, reload_s, self._moment.now)
             victims.append(Victim(name, tuple(replica.id for replica in view.alive), cost))

@@ -86,6 +86,7 @@ class FleetModel(FrozenConfig):
             "target_ongoing_requests": scale.target_ongoing_requests,
             "reports_kv_cache": model.kind.generates,
             "expected_load_s": model.expected_load_s,
+            "sleep_bytes": model.sleep_memory_bytes if _can_sleep(model) else None,
         }
         return cls.model_validate({**known, **fleet})
 
@@ -118,8 +119,7 @@ class FleetRules(FrozenConfig):
         "each takes a slot of a node whose accelerator is CPU and whose gpus are so many.",
     )
     idle_unload_s: PositiveFloat = Field(
-        600,
-        description="A model that nobody asks for goes after so long at the latest, if that frees a GPU.",
+        600, description="A model that nobody asks for is unloaded after so long, at the latest."
     )
     idle_unload_min_s: PositiveFloat = Field(
         60, description="The shortest that the learned idle time may become; idle_unload_s: it is fixed."
@@ -177,6 +177,9 @@ class FleetConfig(FleetRules):
     """The rules, and the models that they are for."""
 
     models: tuple[FleetModel, ...] = Field(..., min_length=1, description="All models of the application.")
+    sleep_frees_gpus: bool = Field(
+        True, description="Whether others may have the GPUs of a model that sleeps; not in Ray 2.60."
+    )
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
@@ -190,6 +193,11 @@ class FleetConfig(FleetRules):
         if self.cpu_engines_per_node is None:
             return {model.id: model for model in self.models}
         return {model.id: _on_slots(model) for model in self.models}
+
+
+def _can_sleep(model: ModelConfig) -> bool:
+    """VLLM's engine on the CPU cannot; the simulated one can."""
+    return model.sleep_level is not None and (model.accelerator is not None or model.simulation is not None)
 
 
 def _on_slots(model: FleetModel) -> FleetModel:

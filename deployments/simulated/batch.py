@@ -52,6 +52,9 @@ class Batch:
 
     Args:
         config: Times, limits and faults.
+
+    Attributes:
+        paused: Whether waiting sequences wait on, whatever is free.
     """
 
     def __init__(self, config: SimulationConfig) -> None:
@@ -61,6 +64,9 @@ class Batch:
         self._kv_free = config.kv_cache_tokens
         self._work = asyncio.Event()
         self._clock = StepClock()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.paused = False
         self._dead: Exception | None = None
         self._submitted = self._tokens_made = self._finished = self._aborted = 0
 
@@ -87,6 +93,16 @@ class Batch:
             step_s=self._clock.average_s,
             requests_total=requests_total,
         )
+
+    async def pause(self) -> None:
+        """Take nothing more in, and return when nothing runs."""
+        self.paused = True
+        await self._empty.wait()
+
+    def resume(self) -> None:
+        """Take in again what waits."""
+        self.paused = False
+        self._work.set()
 
     def check(self) -> None:
         """Raise what the engine died of, if it is dead."""
@@ -137,7 +153,7 @@ class Batch:
         loop, faults = asyncio.get_running_loop(), self._config.faults
         due = loop.time()
         while self._dead is None:
-            if not (self._running or self._waiting):
+            while not (self._running or (self._waiting and not self.paused)):
                 self._work.clear()
                 await self._work.wait()
             duration = self._begin_step()
@@ -160,6 +176,7 @@ class Batch:
         config, taken = self._config, 0
         while (
             self._waiting
+            and not self.paused
             and len(self._running) < config.max_num_seqs
             and self._waiting[0].kv_tokens <= self._kv_free
         ):
@@ -167,6 +184,7 @@ class Batch:
             sequence.waiting, sequence.running = False, True
             self._kv_free -= sequence.kv_tokens
             self._running.append(sequence)
+            self._empty.clear()
             taken += sequence.prompt_tokens
         running = len(self._running) * config.step_per_request_s
         return config.step_s + running + taken * config.prefill_per_token_s
@@ -206,6 +224,8 @@ class Batch:
             self._waiting.remove(sequence)
         elif sequence.running:
             self._running.remove(sequence)
+            if not self._running:
+                self._empty.set()
             self._kv_free += sequence.kv_tokens
         sequence.waiting = sequence.running = False
 

@@ -35,6 +35,7 @@ from deployments.simulated.batch import Batch, Counters
 from deployments.simulated.frames import StreamForm
 from deployments.simulated.generation import Generation
 from deployments.simulated.plan import Choice, Plan, Planner, usage
+from deployments.simulated.slumber import Slumber
 
 logger = logging.getLogger("ray.serve")
 
@@ -52,7 +53,7 @@ class _Task:
     respond: Callable[..., Any]
 
 
-class SimulatedEngine(LLMEngine):
+class SimulatedEngine(Slumber, LLMEngine):
     """Answers in vLLM's form and at a configured pace, without a model.
 
     It batches as an engine does (``Batch``), so what is around it meets the same load: one loop, a token
@@ -70,6 +71,7 @@ class SimulatedEngine(LLMEngine):
     def __init__(
         self, llm_config: LLMConfig, simulation: SimulationConfig, max_model_len: int | None = None
     ) -> None:
+        super().__init__(Batch(simulation), simulation.wake_s)
         self._model_id: str = llm_config.model_id
         self._config = simulation
         context = min(max_model_len or simulation.kv_cache_tokens, simulation.kv_cache_tokens)
@@ -78,7 +80,6 @@ class SimulatedEngine(LLMEngine):
         completion = frames.completion(self._model_id)
         self._completion = _Task("cmpl", plans.completion, completion, response.completion)
         self._tape = Tape(simulation.token_texts, simulation.seed)
-        self._batch = Batch(simulation)
         self.meter = Meter()
         self._loop: asyncio.Task[None] | None = None
 

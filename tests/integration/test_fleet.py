@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ import httpx
 import pytest
 import yaml
 
-from cluster.local import session
+from cluster.local import processes, session
 from cluster.local.application import SERVE_PATH
 from tests import machine
 from tests.integration.conftest import ROOT, Application
@@ -35,6 +37,7 @@ AFTER_LOAD_S = 3.0
 QUIET_S = 2
 CLIENTS_PER_MODEL = 4
 BROKEN = "qwen-broken"
+WARM = "qwen-warm"
 LONG_TOKENS = 3000
 """A stream of a minute."""
 
@@ -46,7 +49,10 @@ def configuration() -> dict[str, Any]:
     args["fleet"] |= {"min_residency_s": QUIET_S, "quiet_s": QUIET_S}
     for model in args["models"]:
         model["simulation"] = {"step_s": 0.02, "load_s": 1}
-    broken = args["models"][-1] | {"id": BROKEN, "expected_load_s": 1}
+    warm = args["models"][-1] | {"id": WARM, "sleep_level": 1}
+    warm["simulation"] = {"step_s": 0.02, "load_s": 1, "wake_s": 0.5}
+    args["models"].append(warm)
+    broken = args["models"][-2] | {"id": BROKEN, "expected_load_s": 1}
     broken["simulation"] = {"faults": {"fail_at_start": True}}
     args["models"].append(broken)
     return content
@@ -73,7 +79,7 @@ def names() -> list[str]:
     return [model["id"] for model in configuration()["applications"][0]["args"]["models"]]
 
 
-COLD = [name for name in names() if name not in ("qwen-hot", BROKEN)]
+COLD = [name for name in names() if name not in ("qwen-hot", WARM, BROKEN)]
 
 
 def test_only_the_hot_model_is_loaded_at_first(client: FleetClient) -> None:
@@ -129,6 +135,37 @@ def test_model_that_does_not_load_says_why_and_backs_off(client: FleetClient) ->
     assert client.stream("qwen-hot").whole
 
 
+def test_idle_model_that_can_sleep_is_warm_and_wakes_when_asked(client: FleetClient) -> None:
+    time.sleep(QUIET_S + 1)  # a pause of the clients
+    loaded = client.stream(WARM)
+    client.await_state(WARM, "warm", 150)
+    assert client.cards()[WARM]["state"] == "warm"
+    woken = client.stream(WARM)
+    assert woken.whole
+    client.await_state(WARM, "hot", 10)
+    assert loaded.first_token_s is not None
+    assert woken.first_token_s is not None
+    logger.info("loaded in %.2f s, woken in %.2f s", loaded.first_token_s, woken.first_token_s)
+    assert woken.first_token_s <= AFTER_LOAD_S * machine.slowness()
+    actions = [one["action"] for one in client.fleet()["decisions"] if one["model"] == WARM]
+    assert [one for one in reversed(actions) if one in ("load", "sleep", "wake")] == ["load", "sleep", "wake"]
+
+
+def test_controller_that_is_killed_is_not_missed(client: FleetClient, application: Application) -> None:
+    before = replicas(application)["ModelServer:qwen-hot"]
+    learned = client.state("qwen-c")["expected_load_s"]
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(client.stream, "qwen-hot", LONG_TOKENS // 3)
+        kill_controller(application)
+        assert stream.result().whole
+    time.sleep(QUIET_S + 1)  # a pause of the clients
+    name = next(name for name in COLD if client.state(name)["state"] == "cold")
+    assert client.stream(name).whole
+    assert replicas(application)["ModelServer:qwen-hot"] == before
+    assert client.state("qwen-c")["expected_load_s"] == pytest.approx(learned, rel=0.5)
+    assert client.state("qwen-c")["expected_load_s"] != 15, "what was learned is still known"
+
+
 def test_no_more_gpus_are_ordered_than_there_are(client: FleetClient, looks: Path) -> None:
     seen = [json.loads(line) for line in looks.read_text(encoding="utf-8").splitlines()]
     most = max(sum(look["ordered"].values()) for look in seen)
@@ -182,6 +219,19 @@ def test_changed_catalogue_leaves_the_other_models_and_their_streams_alone(
     after = replicas(application)
     untouched = {"Ingress", "Registry", "ModelServer:qwen-hot", "ModelServer:qwen-a"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+def kill_controller(application: Application) -> None:
+    """As if it had crashed; Ray starts it anew."""
+    assert application.state is not None
+    current = session.recorded(application.state)
+    assert current is not None
+    (controller,) = (
+        process
+        for process in processes.find(current.id)
+        if Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"ray::ServeController")
+    )
+    os.kill(controller.pid, signal.SIGKILL)
 
 
 def replicas(application: Application) -> dict[str, set[str]]:

@@ -93,10 +93,11 @@ def application(_args: dict[str, str]) -> Any:
     """What Serve builds: one replica of one simulated model."""
     from deployments.build import build_model
     from deployments.config import ModelConfig
+    from deployments.weights import WeightsConfig
 
     simulation = {"max_num_seqs": 2, "step_s": 0.02, "kv_cache_tokens": 10_000}
     fields = {"id": "sim", "source": "simulated", "kind": "text", "simulation": simulation}
-    return build_model(ModelConfig.model_validate(fields))
+    return build_model(ModelConfig.model_validate(fields), WeightsConfig())
 
 
 def main(path: Path) -> None:

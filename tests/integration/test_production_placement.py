@@ -174,10 +174,11 @@ def _place(models: list[Any]) -> dict[str, Any]:
     )
 
     from deployments.build import build_model
+    from deployments.weights import WeightsConfig
 
     found, groups = {}, []
     for model in models:
-        deployment = build_model(model)._bound_deployment
+        deployment = build_model(model, WeightsConfig())._bound_deployment
         config, replica = deployment._deployment_config, deployment._replica_config
         bundles, strategy = replica.placement_group_bundles, replica.placement_group_strategy
         group = placement_group(bundles, strategy=strategy)

@@ -33,7 +33,7 @@ def test_package_carries_its_types(package: str) -> None:
 def test_importing_the_ingress_loads_no_heavy_library() -> None:
     probe = (
         "import sys, serve_app.ingress\n"
-        "heavy = {'torch', 'vllm', 'transformers', 'ray.llm'} & set(sys.modules)\n"
+        "heavy = {'torch', 'vllm', 'transformers', 'ray.llm', 'boto3', 'botocore'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)

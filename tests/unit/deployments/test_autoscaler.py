@@ -6,6 +6,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from ray.serve._private.common import DeploymentID
+from ray.serve.config import AutoscalingConfig
 
 from deployments.autoscaler import FleetAutoscaler
 from deployments.board import ModelStatus, News, Report, Verdict
@@ -13,6 +15,7 @@ from deployments.fleet import FleetConfig, FleetModel, ModelState
 from tests.unit.deployments.sights import MadeUpGpus, context, held, identity, machine
 
 CONFIG = FleetConfig(models=(FleetModel(id="a", accelerator="A100"),))
+SLEEPY = FleetConfig(models=(FleetModel(id="a", accelerator="A100", sleep_bytes=1),), sleep_frees_gpus=False)
 
 
 class Method:
@@ -61,9 +64,11 @@ class Controller:
         self.found += 1
         return self.board
 
-    def tick(self, *, answer: bool = True, after_s: float = 1.0, **fields: Any) -> dict[Any, int]:
+    def tick(
+        self, *, answer: bool = True, after_s: float = 1.0, running: tuple[str, ...] = (), **fields: Any
+    ) -> dict[Any, int]:
         self.now += after_s
-        targets, state = self.policy({identity("a"): context("a", **fields)})
+        targets, state = self.policy({identity("a"): context("a", *running, **fields)})
         assert state is None
         if answer:
             self.board.answer()
@@ -154,6 +159,30 @@ def test_load_is_told_with_its_progress_and_since_when() -> None:
     assert (status.state, status.progress) == (ModelState.LOADING, "1 of 2 GiB")
     assert status.loading_since is not None
     assert verdict.gpus == {"A100": (1.0, 4.0)}
+
+
+def test_replica_that_an_earlier_controller_sent_to_sleep_goes_on_sleeping() -> None:
+    gpus = MadeUpGpus([machine(free=3.0)], [held("a", "r1")])
+    controller = Controller(HeldBoard(SLEEPY, reports={"r1": Report("a", sleeping=True)}), gpus)
+    controller.tick()
+    for _ in range(3):
+        controller.tick(running=("r1",), target=1)
+    assert controller.board.told[-1].sleepers == frozenset({"r1"})
+    assert controller.board.told[-1].statuses["a"].state is ModelState.WARM
+    controller.tick(running=("r1",), target=1, total=1.0, queued=0.0)
+    controller.tick(running=("r1",), target=1, total=1.0, queued=0.0)
+    assert controller.board.told[-1].sleepers == frozenset(), "somebody asks"
+
+
+def test_other_deployments_scale_by_their_queue() -> None:
+    classifier = DeploymentID(name="Classifier", app_name="qwen-serve")
+    busy = context("a", "c1", target=1, total=40.0)
+    busy.deployment_id, busy.deployment_name = classifier, "Classifier"
+    busy.config = AutoscalingConfig(min_replicas=1, max_replicas=4, target_ongoing_requests=16)
+    controller = Controller()
+    controller.now = 1.0
+    targets, _ = controller.policy({classifier: busy, identity("a"): context("a")})
+    assert targets == {classifier: 3}
 
 
 def test_it_is_asked_ten_times_a_second_and_looks_twice() -> None:

@@ -87,3 +87,12 @@ def test_replicas_and_queues_reach_serve() -> None:
 def test_eager_engine_on_the_cpu_compiles_nothing() -> None:
     assert environment(model(engine_kwargs={"enforce_eager": True}))["TORCH_COMPILE_DISABLE"] == "1"
     assert "TORCH_COMPILE_DISABLE" not in environment(model())
+
+
+def test_engine_on_a_gpu_can_sleep_if_told_to() -> None:
+    assert engine_kwargs(model(accelerator="A10", sleep_level=1))["enable_sleep_mode"] is True
+    assert "enable_sleep_mode" not in engine_kwargs(model(accelerator="A10"))
+
+
+def test_engine_on_a_cpu_would_not_start_with_sleep_mode() -> None:
+    assert "enable_sleep_mode" not in engine_kwargs(model(sleep_level=1))

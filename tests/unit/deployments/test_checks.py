@@ -356,6 +356,14 @@ def test_gpu_features_on_a_cpu_are_warnings() -> None:
     assert [p.path for p in problems(model, {}, cpu_flags=AVX512)] == ["attention_backend"]
 
 
+def test_sleep_is_skipped_on_a_cpu_and_said_so() -> None:
+    given = {"id": "m", "kind": "text", "source": "Qwen/Qwen2.5-0.5B-Instruct", "sleep_level": 1}
+    [warning] = problems(ModelConfig.model_validate(given), {}, cpu_flags=AVX512)
+    assert (warning.path, warning.severity) == ("sleep_level", "warning")
+    assert "skipped" in warning.message
+    assert check("Qwen/Qwen2.5-7B-Instruct", sleep_level=1) == []
+
+
 def test_pipeline_stages_are_refused() -> None:
     found = check("Qwen/Qwen2.5-7B-Instruct", engine_kwargs={"pipeline_parallel_size": 2})
     assert only(found).path == "engine_kwargs.pipeline_parallel_size"

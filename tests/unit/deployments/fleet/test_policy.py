@@ -140,26 +140,27 @@ def test_idle_model_is_unloaded_after_the_longest_time_whatever_a_load_costs() -
     assert decision.reasons[0].words == "nobody has asked for it for 600 s"
 
 
-def test_idle_model_stays_where_its_going_would_free_no_gpu() -> None:
+def test_idle_model_stays_to_the_last_where_its_going_would_free_no_gpu() -> None:
     world = World(model("hot", min_replicas=1, gpu_share=0.5), model("a", gpu_share=0.5), node_gpus=(1,))
     world.tick()
     world.ready()
     world.settle("a")
 
-    assert not any(world.tick(300).targets for _ in range(10))
+    assert not any(world.tick(59).targets for _ in range(10))
+    assert world.tick(10).targets == {"a": 0}, "idle for idle_unload_s"
 
 
 def test_idle_models_that_share_a_gpu_go_together() -> None:
     world = World(model("a", gpu_share=0.5), model("b", gpu_share=0.5), node_gpus=(1,))
     world.settle("a")
     world.settle("b")
-    world.tick(300)
+    world.tick(100)
     world.ask("b")
     world.tick()
     world.finish("b")
 
-    assert not world.tick(300).targets, "b is not idle for long enough"
-    assert world.tick(300).targets == {"a": 0, "b": 0}
+    assert not world.tick(400).targets, "b is not idle for long enough"
+    assert world.tick(80).targets == {"a": 0, "b": 0}
 
 
 def test_failed_starts_back_off_exponentially_and_tell_it() -> None:

@@ -217,6 +217,22 @@ def test_model_sleeps_rather_than_goes_while_memory_lasts_and_wakes_on_its_node(
     assert world.state.memories["a"].wake_s == pytest.approx(5 + 0.3 * (4 - 5))
 
 
+def test_model_whose_sleep_frees_no_gpu_is_unloaded_where_another_needs_its_room() -> None:
+    sleepy = {"sleep_bytes": 10}
+    world = World(
+        model("a", **sleepy),
+        model("b", **sleepy),
+        node_gpus=(1,),
+        host_memory_bytes=50,
+        sleep_frees_gpus=False,
+    )
+    world.settle("a")
+    world.tick(100)
+    world.ask("b")
+    decision = world.tick()
+    assert (decision.targets, decision.sleep) == ({"a": 0}, ())
+
+
 def test_sleeping_model_is_unloaded_in_the_end() -> None:
     world = World(model("a", sleep_bytes=10), host_memory_bytes=10)
     world.settle("a")

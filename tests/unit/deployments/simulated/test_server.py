@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from deployments.checks import problems
 from deployments.config import AcceleratorConfig, ModelConfig
 from deployments.request import parse
 from deployments.server import ModelServer
+from deployments.sleep import Level, SleepError
 from deployments.timing import Stopwatch
 
 pytestmark = [
@@ -83,6 +85,55 @@ async def test_replica_reports_its_load_in_numbers() -> None:
         (0, 0, 6),
     ]
     assert busy["queued_prompt_tokens"] == 4 * 12
+
+
+@pytest.mark.parametrize("level", [1, 2])
+async def test_calls_wait_while_the_replica_sleeps(level: Level) -> None:
+    replica = await server(model(simulation={"step_s": 0.01, "wake_s": 0.1}))
+    before = asyncio.ensure_future(replica.answer(call(messages=MESSAGES, max_tokens=5), NOWHERE))
+    async with asyncio.timeout(60):
+        while not replica.engine.counters.running:  # noqa: ASYNC110  (a counter, not an event)
+            await asyncio.sleep(0.005)
+    assert await replica.sleep(level) is None
+    await asyncio.sleep(0)
+    assert replica.engine.counters.finished == 1
+    assert isinstance(await before, Answer)
+    late = Call(Task.CHAT, {"messages": MESSAGES, "max_tokens": 5}, "asked", "r2")
+    after = asyncio.ensure_future(replica.answer(late, NOWHERE))
+    done, _ = await asyncio.wait([after], timeout=0.1)
+    assert not done
+    stats = await replica.record_autoscaling_stats()
+    assert (stats["running"], stats["waiting"]) == (0, 1)
+    await replica.check_health()
+    begun = time.monotonic()
+    await replica.wakeup()
+    assert time.monotonic() - begun >= 0.1
+    assert isinstance(await after, Answer)
+    assert not await replica.is_sleeping()
+    await replica.engine.shutdown()
+
+
+async def test_replica_that_cannot_wake_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = await server(model())
+    await replica.sleep(1)
+
+    async def fail(**_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(replica.engine, "wakeup", fail)
+    with pytest.raises(SleepError, match="out of memory"):
+        await replica.wakeup()
+    with pytest.raises(SleepError, match="must be restarted"):
+        await replica.check_health()
+    await replica.engine.shutdown()
+
+
+async def test_weights_lost_in_sleep_and_not_read_again_are_noticed() -> None:
+    replica = await server(model())
+    await replica.sleep(2)
+    with pytest.raises(RuntimeError, match="reload_weights was not called"):
+        await replica.engine.wakeup()
+    await replica.engine.shutdown()
 
 
 async def test_full_engine_is_overloaded() -> None:
