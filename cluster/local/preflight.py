@@ -79,7 +79,13 @@ def check_models(models: Iterable[ServedModel]) -> None:
 def needed_bytes(models: Iterable[ServedModel]) -> int:
     """Memory that the application will take, in bytes: an estimate, rather high than low."""
     models = tuple(models)
-    return BASE_BYTES + len(models) * MODEL_BYTES + sum(_weight_bytes(model) for model in models)
+    always = sum(_model_bytes(model) for model in models if model.always)
+    # Of the others one at least will be loaded; how many more is the fleet's business.
+    return BASE_BYTES + always + max((_model_bytes(model) for model in models if not model.always), default=0)
+
+
+def _model_bytes(model: ServedModel) -> int:
+    return MODEL_BYTES + _weight_bytes(model)
 
 
 def check_memory(needed: int, available: int) -> None:

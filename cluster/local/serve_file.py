@@ -27,11 +27,13 @@ class ServedModel:
         id: The name that clients ask for.
         kind: text, vision-language, embedding or reranker.
         source: A folder, an address, or the id of a model on the hub.
+        always: Whether it runs from the start on; others are loaded when asked for.
     """
 
     id: str
     kind: str
     source: str
+    always: bool = True
 
     @property
     def needs_hub(self) -> bool:
@@ -97,7 +99,12 @@ def read(path: Path) -> ServeFile:
     try:
         arguments = [application.get("args") or {} for application in content["applications"]]
         models = tuple(
-            ServedModel(str(model["id"]), str(model["kind"]), str(model["source"]))
+            ServedModel(
+                str(model["id"]),
+                str(model["kind"]),
+                str(model["source"]),
+                always=(model.get("autoscale") or {}).get("min_replicas", 1) != 0,
+            )
             for argument in arguments
             for model in argument.get("models", ())
         )

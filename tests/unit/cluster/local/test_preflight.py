@@ -92,3 +92,9 @@ def test_needed_memory_grows_with_models_and_weights(tmp_path: Path) -> None:
     one, two = preflight.needed_bytes([hub]), preflight.needed_bytes([hub, local])
 
     assert two - one == preflight.MODEL_BYTES + 1000
+
+
+def test_models_that_are_loaded_when_asked_for_need_memory_for_one_at_a_time() -> None:
+    hot = ServedModel("a", "text", "Qwen/Qwen2.5-0.5B-Instruct")
+    cold = [ServedModel(name, "text", "Qwen/Qwen2.5-0.5B-Instruct", always=False) for name in "bcd"]
+    assert preflight.needed_bytes([hot, *cold]) == preflight.needed_bytes([hot]) + preflight.MODEL_BYTES
