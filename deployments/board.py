@@ -20,8 +20,8 @@ from deployments.fleet import FleetConfig, Journal, ModelState, Reason
 
 _NAMESPACE: Final = "serve"
 _REPORTS_KEPT: Final = 256
-_WATCH_S: Final = 10.0
-"""A watcher that sees no change asks again after so long."""
+_WATCH_S: Final = 2.0
+"""A watcher that sees no change asks again after so long; then it also tells what has changed on its side."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from serve_app.config import AppConfig
 from serve_app.filtering import ContentFilter, LexiconInvalid
 
 IMPORT_PATH = "serve_app.app:build_app"
+POLICY = "deployments.autoscaler:FleetAutoscaler"
 
 
 class ServeFileError(Exception):
@@ -67,6 +68,7 @@ def load(path: Path) -> ServeFile:
         problems += _of_pydantic(error, prefix)
     if app is not None:
         problems += _model_problems(app, prefix)
+        problems += _fleet_problems(app, application, f"applications[{index}]")
         problems += _filtering_problems(app, prefix)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or app is None:
@@ -144,6 +146,20 @@ def _model_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:
             yield Problem(f"{prefix}.models[{index}].{problem.path}", problem.message, problem.severity)
     for problem in checks.alias_problems(app.aliases, app.models):
         yield Problem(f"{prefix}.{problem.path}", problem.message, problem.severity)
+
+
+def _fleet_problems(app: AppConfig, application: dict[str, Any], prefix: str) -> Iterator[Problem]:
+    """Models that come and go need the fleet policy, which only Ray's part of the file can name."""
+    policy = application.get("autoscaling_policy") or {}
+    if isinstance(policy, dict) and policy.get("policy_function") == POLICY:
+        return
+    moving = [model.id for model in app.models if model.autoscale.min_replicas < model.autoscale.max_replicas]
+    if moving:
+        message = (
+            f"set policy_function: {POLICY}; without it Serve scales {', '.join(moving)} by itself, with no "
+            "budget of GPUs, and clients are told nothing of models that are not loaded"
+        )
+        yield Problem(f"{prefix}.autoscaling_policy", message, "warning")
 
 
 def _filtering_problems(app: AppConfig, prefix: str) -> Iterator[Problem]:

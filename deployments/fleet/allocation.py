@@ -144,7 +144,7 @@ class Allocation:
         place = self._pool.fit_after(footprint, node)
         assert place is not None
         self._pool.take(place, footprint)
-        self._wait(claim, f"{_listed(victims)} give way on {node}")
+        self._wait(claim, f"room is made on {_short(node)} by {_listed(victims)}")
 
     def _victims(self, asking: set[str], waited_s: float) -> list[Victim]:
         victims = []
@@ -197,6 +197,11 @@ def _needs(model: FleetModel) -> str:
         return "a slot for an engine on the CPU"
     size = f"{model.footprint.gpus} GPUs" if model.footprint.gpus > 1 else f"{model.gpus:g} GPU"
     return f"{size} of type {model.accelerator}"
+
+
+def _short(node: str) -> str:
+    """Enough of a node's id to know it by."""
+    return node[:12]
 
 
 def _listed(victims: list[Victim]) -> str:

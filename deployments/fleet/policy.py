@@ -18,7 +18,7 @@ from deployments.fleet.observation import UNKNOWN, Observation, Phase, Replica
 from deployments.fleet.orders import Orders
 from deployments.fleet.pool import Pool
 from deployments.fleet.queue import Claim, Need, queued
-from deployments.fleet.scale import wish
+from deployments.fleet.scale import waiting, wish
 from deployments.fleet.state import FleetState
 from deployments.fleet.view import View
 
@@ -107,9 +107,7 @@ class FleetPolicy:
     def _asleep(self, view: View, orders: Orders, now: float) -> Claim | None:
         name = view.model.id
         if view.load.in_hand:
-            return Claim(
-                name, Need.FIRST, 1, now, f"{view.load.in_hand:g} requests wait for it, and it sleeps"
-            )
+            return Claim(name, Need.FIRST, 1, now, f"{waiting(view.load.in_hand)} for it, and it sleeps")
         if view.memory.idle_s(now) >= self._config.warm_unload_s:
             words = f"nobody has asked for it for {self._config.warm_unload_s:g} s, and it sleeps"
             orders.target(name, 0, Action.UNLOAD, words)

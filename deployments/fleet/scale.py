@@ -37,11 +37,16 @@ def wish(view: View, moment: Moment) -> Wish | None:
     return _more(view, in_hand, moment) or _fewer(view, moment)
 
 
+def waiting(requests: float) -> str:
+    """How many wait, in words."""
+    return "1 request waits" if requests == 1 else f"{requests:g} requests wait"
+
+
 def _first(model: FleetModel, in_hand: float) -> Wish | None:
     if not in_hand:
         return None
     replicas = min(model.max_replicas, math.ceil(in_hand / model.target_ongoing_requests))
-    return Wish(replicas, f"{in_hand:g} requests wait for it, and it is not loaded")
+    return Wish(replicas, f"{waiting(in_hand)} for it, and it is not loaded")
 
 
 def _more(view: View, in_hand: float, moment: Moment) -> Wish | None:

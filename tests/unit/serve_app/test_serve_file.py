@@ -117,3 +117,21 @@ def test_alias_of_another_kind_is_warned_of(tmp_path: Path) -> None:
     args(changed)["aliases"]["text-embedding-v3"] = "demo-chat"
     file.write_text(yaml.safe_dump(changed), encoding="utf-8")
     assert any("text-embedding-v3" in problem.path for problem in load(file).warnings)
+
+
+@pytest.mark.parametrize(
+    ("scale", "warned"), [({"min_replicas": 0}, True), ({"max_replicas": 3}, True), ({}, False)]
+)
+def test_models_that_come_and_go_without_the_fleet_policy_are_warned_of(
+    tmp_path: Path, scale: dict[str, int], warned: bool
+) -> None:
+    file, changed = tmp_path / "config.yaml", content()
+    args(changed)["models"][0]["autoscale"] = scale
+
+    def warnings() -> list[str]:
+        file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+        return [p.message for p in load(file).warnings if p.path == "applications[0].autoscaling_policy"]
+
+    assert warnings() == []
+    del changed["applications"][0]["autoscaling_policy"]
+    assert bool(warnings()) is warned
