@@ -75,7 +75,7 @@ def engine_options(model: ModelConfig) -> dict[str, Any]:
 
 
 def _source(model: ModelConfig) -> str:
-    """The folder in full, so that a replica finds it from whatever directory it runs in; or what else it is."""
+    """The folder in full, so that a replica finds it whatever directory it runs in; or what else it is."""
     folder = local_folder(model.source)
     return str(folder.resolve()) if folder is not None and folder.is_dir() else model.source
 

@@ -117,8 +117,8 @@ def find(source: str) -> Entry | None:
     """Look a model up.
 
     Args:
-        source: An id on the hub, bare or with ``hf://`` or ``modelscope://`` before it; or a folder or address
-            whose last part is the model's name, in any case.
+        source: An id on the hub, bare or with ``hf://`` or ``modelscope://`` before it; or a folder or
+            address whose last part is the model's name, in any case.
     """
     scheme, separator, rest = source.partition("://")
     if separator and scheme in _HUBS:
