@@ -159,9 +159,9 @@ def test_progress_is_in_the_log(
     caplog.set_level(logging.INFO, "ray.serve")
     gate.pause_s = 0.02
     ModelStore(config.model_copy(update={"progress_interval_s": 0.01})).ensure(source)
-    assert f"Downloading {source}: 448.2 KiB in 5 files, 0 bytes of it here already" in caplog.text
-    assert "of 448.2 KiB (" in caplog.text
-    assert f"Downloaded {source}: 448.2 KiB fetched in" in caplog.text
+    assert f"Downloading {source}: 448.1 KiB in 5 files, 0 bytes of it here already" in caplog.text
+    assert "of 448.1 KiB (" in caplog.text
+    assert f"Downloaded {source}: 448.1 KiB fetched in" in caplog.text
 
 
 def test_cache_that_cannot_be_touched_still_serves(
