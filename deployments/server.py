@@ -129,6 +129,8 @@ class ModelServer(LLMServer):
                             writer.write(item)
                         elif isinstance(item, Usage):
                             usage = item
+                            # With the last frames: a client that leaves now may cut off this call's result.
+                            writer.settle(item)
                         else:
                             refusal = item
             except ChannelError as error:

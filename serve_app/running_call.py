@@ -76,10 +76,8 @@ class RunningCall:
             self.close()
 
     def _used(self) -> Usage | None:
-        """What the replica has told."""
-        if self.frames.settled.done():
-            return self.frames.settled.result()
-        if not self.ending.done() or self.ending.cancelled() or self.ending.exception() is not None:
-            return None
-        end: Answer | StreamEnd | Refusal = self.ending.result()
-        return Usage() if isinstance(end, Refusal) else end.usage
+        """What the replica has told: in its result, or on the way where that was cut off."""
+        if self.ending.done() and not self.ending.cancelled() and self.ending.exception() is None:
+            end: Answer | StreamEnd | Refusal = self.ending.result()
+            return Usage() if isinstance(end, Refusal) else end.usage
+        return self.frames.settled.result() if self.frames.settled.done() else None
