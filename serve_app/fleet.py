@@ -64,7 +64,7 @@ class RayBoard:
         try:
             return await getattr(self._actor, method).remote(*arguments)
         except RayError:
-            self._actor = None
+            self._actor = None  # looked for again
             raise
 
 
@@ -140,6 +140,6 @@ class Fleet:
                     await self._board.configure(config)
                     told = config
                 self._snapshot = await self._board.watch(self._snapshot.version)
-            except RayError as error:
+            except Exception as error:  # whatever it is: without this task no state is ever known again
                 _log.warning("The fleet's board cannot be reached: %s", error)
                 await asyncio.sleep(_RETRY_S)
