@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from ray import serve
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
 
 from deployments import board as boards
 from deployments.board import Board, Report
@@ -56,7 +55,7 @@ class Reporter:
             self._board = board
             answer = board.report.remote(context.replica_id.unique_id, report)
             return bool(await asyncio.wait_for(answer, _TOLD_WITHIN_S))
-        except (RayError, TimeoutError) as error:
+        except Exception as error:  # telling is never worth a replica
             logger.warning("The fleet's board cannot be reached", extra={"why": str(error)})
             self._board = None
             return report.sleeping
