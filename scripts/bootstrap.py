@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Iterator, Sequence  # noqa: UP035  (an older Python must come as far as check_python)
 
 from scripts.installer import Installer
-from scripts.machine import GIB, SetupFailed, check_disk, check_python, note_cpu
+from scripts.machine import GIB, SetupFailed, check_compiler, check_disk, check_python, note_cpu
 
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -87,6 +87,7 @@ class Environment:
         if note := note_cpu():
             _say(note)
         check_disk(self.root, _DISK_BYTES[self._extra])
+        check_compiler()
         if not self.can_be_mended():
             self._create()
         self.under_way.touch()

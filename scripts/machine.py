@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Sequence  # noqa: UP035  (an older Python must come as far as check_python)
 
@@ -47,6 +48,19 @@ def check_disk(folder: Path, needed: int) -> None:
         raise SetupFailed(
             f"too little disk: {free / GIB:.1f} GiB are free in {folder} and {needed / GIB:.0f} GiB are "
             "needed; make room, or put the checkout on a larger disk"
+        )
+
+
+def check_compiler(headers: Path = Path(sysconfig.get_path("include"))) -> None:
+    """There is a C compiler and Python's headers: the quantizer's pattern library is built on the spot.
+
+    Raises:
+        SetupFailed: There is not.
+    """
+    if shutil.which("cc") is None or not (headers / "Python.h").is_file():
+        raise SetupFailed(
+            "a C compiler and Python's headers are needed and not here; "
+            f"on Debian: apt-get install gcc libc6-dev python{sys.version_info[0]}.{sys.version_info[1]}-dev"
         )
 
 

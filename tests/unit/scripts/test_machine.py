@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.machine import SetupFailed, check_disk, check_python, note_cpu
+from scripts.machine import SetupFailed, check_compiler, check_disk, check_python, note_cpu
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 12)])
@@ -39,3 +39,8 @@ def test_cpu_without_avx512_is_only_noted(tmp_path: Path) -> None:
 
     cpuinfo.write_text("flags : fpu avx2 avx512f\n")
     assert note_cpu(cpuinfo) is None
+
+
+def test_missing_compiler_or_headers_names_the_packages_of_debian(tmp_path: Path) -> None:
+    with pytest.raises(SetupFailed, match=r"apt-get install gcc libc6-dev python3\.\d+-dev"):
+        check_compiler(headers=tmp_path)
