@@ -51,12 +51,13 @@ def check_disk(folder: Path, needed: int) -> None:
         )
 
 
-def check_compiler(headers: Path = Path(sysconfig.get_path("include"))) -> None:
+def check_compiler(headers: Path | None = None) -> None:
     """There is a C compiler and Python's headers: the quantizer's pattern library is built on the spot.
 
     Raises:
         SetupFailed: There is not.
     """
+    headers = headers or Path(sysconfig.get_path("include"))
     if shutil.which("cc") is None or not (headers / "Python.h").is_file():
         raise SetupFailed(
             "a C compiler and Python's headers are needed and not here; "
