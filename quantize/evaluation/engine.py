@@ -88,6 +88,8 @@ def main(job_path: Path) -> None:
         if on_gpu
         else {"kv_cache_memory_bytes": _CPU_CACHE_BYTES}
     )
+    if (images := _images(job["conversations"])) is not None:
+        arguments["limit_mm_per_prompt"] = {"image": images, "video": 0}
     engine = LLM(
         model=job["model"],
         enforce_eager=True,
@@ -135,6 +137,20 @@ def _answers(engine: Any, conversations: list[Any]) -> list[str]:
         conversations, greedy, use_tqdm=False, chat_template_kwargs={"enable_thinking": False}
     )
     return [output.outputs[0].text for output in outputs]
+
+
+def _images(conversations: list[Any]) -> int | None:
+    """Images of the question that has most; None where no question has any."""
+    counts = [
+        sum(part.get("type") == "image_url" for message in messages for part in _parts(message))
+        for messages in conversations
+    ]
+    return max(counts, default=0) or None
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message["content"]
+    return content if isinstance(content, list) else []
 
 
 def _context(model: Path, longest: int) -> int:
