@@ -50,7 +50,7 @@ def test_weights_are_those_that_engines_on_gpus_logged(source: str, gpus: int, l
 def test_checkpoint_is_as_large_as_the_file(name: str) -> None:
     file = MODELS / name / "model.safetensors"
     if not file.exists():
-        pytest.skip("the demonstration models are made by `make serve` or `make models`")
+        pytest.skip("the demonstration models are made by `make demo`")
     assert checkpoint_bytes(read_architecture(file.parent)) == pytest.approx(file.stat().st_size, rel=0.002)
 
 
