@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quantize.errors import QuantizeError
 from quantize.fingerprint import fingerprint
 from quantize.images import split_images
+from quantize.processor import load_processor
 from quantize.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,15 +134,7 @@ class Encoder:
     """
 
     def __init__(self, model: Path, sequence_length: int, folder: Path) -> None:
-        from transformers import AutoProcessor
-
-        try:
-            self._processor: Any = AutoProcessor.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise QuantizeError(
-                f"{model} has no tokenizer that can be read; copy its tokenizer's files"
-            ) from error
-        self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
+        self._processor, self._tokenizer = load_processor(model)
         self._sequence_length = sequence_length
         self._folder = folder
 
@@ -177,7 +170,8 @@ class Encoder:
 
 
 def _json_records(source: Path, content: str) -> Iterator[Record]:
-    for number, line in enumerate(content.splitlines(), start=1):
+    # Not splitlines(): it also splits at characters that may stand inside a JSON string.
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         try:

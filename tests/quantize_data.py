@@ -49,11 +49,11 @@ def vision_calibration(path: Path) -> Path:
 
 
 def vision_evaluation(path: Path) -> Path:
-    """Questions about plain images; and what the model says without one, as held-out text."""
-    rows: list[dict[str, Any]] = [
-        {"messages": ask(question, picture(colour.rgb)), "answer": answer}
-        for question, colour, answer in _seen()
-    ]
+    """Questions about plain images; and the same, and what the model says without one, as held-out text."""
+    rows: list[dict[str, Any]] = []
+    for question, colour, answer in _seen():
+        asked = ask(question, picture(colour.rgb))
+        rows += [{"messages": asked, "answer": answer}, {"messages": [*asked, _answer(answer)]}]
     for pair in corpus.load_chat():
         answer = "请给我一张图片。" if pair.language == "zh" else "Please show me an image."
         rows.append({"messages": [{"role": "user", "content": pair.question}, _answer(answer)]})

@@ -1,165 +1,93 @@
-"""The engine that will serve it, in a process of its own, so that its memory is free for the next one.
-
-``python -m quantize.evaluation.engine JOB.json``: the parent's side is :func:`predict`.
-"""
+"""One engine in a child process: started, waited for, and its reason told when it dies."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from quantize.errors import QuantizeError
-from quantize.evaluation.figures import Predictions
+from quantize.evaluation.job import Job, Scores
 
-_ANSWER_TOKENS: Final = 256
-_CPU_CACHE_BYTES: Final = 256 << 20
-_BATCHED_TOKENS: Final = 2048
-"""Of a step; its logits over the whole vocabulary are in memory at once: 1.2 GB for Qwen2.5."""
-_CPU_ENVIRONMENT: Final = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCH_COMPILE_DISABLE": "1"}
+_LOG: Final = "engine.log"
+_REASON_LINES: Final = 2
+_RAISED = re.compile(
+    r"^(?:\(.*?\)\s*)?(?:ERROR [^\]]*\]\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)"
+)
+"""The line of a traceback that says what was raised, as Python prints it or the engine logs it."""
 
 
-def predict(
-    model: Path,
-    sequences: Sequence[Sequence[int]],
-    counted: Sequence[int],
-    conversations: Sequence[Sequence[dict[str, Any]]],
-    *,
-    top_tokens: int,
-    tensor_parallel_size: int,
-    folder: Path,
-) -> tuple[Predictions, list[str]]:
-    """What a checkpoint predicts, and what it answers greedily.
+def score(job: Job, folder: Path) -> Scores:
+    """Load the job's checkpoint in a process of its own, score and answer.
 
     Args:
-        model: The checkpoint.
-        sequences: Token ids of held-out texts.
-        counted: For each, from which token on predictions count; at least 1.
-        conversations: Questions, as messages.
-        top_tokens: K, the likeliest tokens that are reported for each position.
-        tensor_parallel_size: GPUs; fewer where there are fewer.
-        folder: For the files between the two processes.
+        job: What to do.
+        folder: An empty folder for the files between the processes.
 
     Raises:
-        QuantizeError: The engine did not start or died; with its own last words.
+        QuantizeError: The engine ended before it was done, with its reason.
     """
-    job = folder / "job.json"
-    content = {
-        "model": str(model.absolute()),
-        "sequences": [list(sequence) for sequence in sequences],
-        "counted": list(counted),
-        "conversations": [list(conversation) for conversation in conversations],
-        "top_tokens": top_tokens,
-        "tensor_parallel_size": tensor_parallel_size,
-    }
-    job.write_text(json.dumps(content), encoding="utf-8")
-    command = [sys.executable, "-m", "quantize.evaluation.engine", str(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        words = [line for line in done.stderr.splitlines() if "Error" in line] or done.stderr.splitlines()
-        raise QuantizeError(
-            f"vLLM cannot run {model}: {words[-1].strip() if words else 'no reason given'}"
-        )
-    with np.load(job.with_suffix(".npz")) as arrays:
-        predictions = Predictions(arrays["chosen"], arrays["ids"], arrays["logprobs"])
-    answers: list[str] = json.loads(job.with_suffix(".answers.json").read_text(encoding="utf-8"))
-    return predictions, answers
+    job.write(folder)
+    log = folder / _LOG
+    command = [sys.executable, "-m", "quantize.evaluation.child", str(folder)]
+    with log.open("wb") as output:
+        # A session of its own, so that the engine's workers can be ended with it.
+        child = subprocess.Popen(
+            command, env=_environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = child.wait()
+        finally:
+            _end(child)
+    if code != 0:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        raise QuantizeError(f"vLLM cannot run {job.model}: {_reason(code, text)}")
+    return Scores.read(folder)
 
 
-def main(job_path: Path) -> None:
-    """The child: run the engine and write what it says beside the job."""
-    job = json.loads(job_path.read_text(encoding="utf-8"))
+def _environment() -> dict[str, str]:
+    """The parent's, with what an engine on this machine needs."""
     import torch
 
-    on_gpu = torch.cuda.is_available()
-    if not on_gpu:
-        os.environ |= _CPU_ENVIRONMENT
-    from vllm import LLM, SamplingParams
-
-    longest = max((len(sequence) for sequence in job["sequences"]), default=0)
-    arguments: dict[str, Any] = (
-        {"tensor_parallel_size": min(job["tensor_parallel_size"], torch.cuda.device_count())}
-        if on_gpu
-        else {"kv_cache_memory_bytes": _CPU_CACHE_BYTES}
-    )
-    if (images := _images(job["conversations"])) is not None:
-        arguments["limit_mm_per_prompt"] = {"image": images, "video": 0}
-    engine = LLM(
-        model=job["model"],
-        enforce_eager=True,
-        max_logprobs=job["top_tokens"],
-        max_model_len=_context(Path(job["model"]), longest),
-        max_num_batched_tokens=_BATCHED_TOKENS,
-        max_num_seqs=16,
-        enable_prefix_caching=False,
-        **arguments,
-    )
-    scoring = SamplingParams(
-        max_tokens=1, temperature=0, prompt_logprobs=job["top_tokens"], flat_logprobs=True, detokenize=False
-    )
-    outputs = engine.generate(
-        [{"prompt_token_ids": sequence} for sequence in job["sequences"]], scoring, use_tqdm=False
-    )
-    rows = [
-        row
-        for output, first in zip(outputs, job["counted"], strict=True)
-        for row in _rows(output.prompt_logprobs, first, job["top_tokens"])
-    ]
-    chosen, ids, logprobs = (np.array(column) for column in zip(*rows, strict=True))
-    answers = _answers(engine, job["conversations"])
-    job_path.with_suffix(".answers.json").write_text(json.dumps(answers), encoding="utf-8")
-    np.savez(job_path.with_suffix(".npz"), chosen=chosen, ids=ids, logprobs=logprobs)
+    own = {
+        # The parent may know the package from its working directory alone.
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        # The engine in the child itself: less memory, and its traceback is the log's end.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+    if not torch.cuda.is_available():
+        own |= {
+            # The engine's own binding would put processes that run beside each other on the same core.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)),
+            # The sampler compiles parts of itself on first use, and dies of it without a C++ compiler.
+            "TORCH_COMPILE_DISABLE": "1",
+        }
+    environment = {**os.environ, **own}
+    # Whole GiB, and it would override the cache's size that the job names.
+    environment.pop("VLLM_CPU_KVCACHE_SPACE", None)
+    return environment
 
 
-def _rows(flat: Any, first: int, top_tokens: int) -> list[tuple[float, list[int], list[float]]]:
-    """One row for each position: the engine puts the token that is there before the likeliest ones."""
-    rows = []
-    for begin in flat.start_indices[first:]:
-        end = begin + 1 + top_tokens
-        rows.append((flat.logprobs[begin], flat.token_ids[begin + 1 : end], flat.logprobs[begin + 1 : end]))
-    return rows
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child's session: the child itself if it still runs, and workers that it has left."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    child.wait()
 
 
-def _answers(engine: Any, conversations: list[Any]) -> list[str]:
-    from vllm import SamplingParams
-
-    if not conversations:
-        return []
-    greedy = SamplingParams(max_tokens=_ANSWER_TOKENS, temperature=0)
-    # A model that can think is asked for its answer; thoughts differ from run to run of a packed one.
-    outputs = engine.chat(
-        conversations, greedy, use_tqdm=False, chat_template_kwargs={"enable_thinking": False}
-    )
-    return [output.outputs[0].text for output in outputs]
-
-
-def _images(conversations: list[Any]) -> int | None:
-    """Images of the question that has most; None where no question has any."""
-    counts = [
-        sum(part.get("type") == "image_url" for message in messages for part in _parts(message))
-        for messages in conversations
-    ]
-    return max(counts, default=0) or None
-
-
-def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
-    content = message["content"]
-    return content if isinstance(content, list) else []
-
-
-def _context(model: Path, longest: int) -> int:
-    """Room for the longest text and for questions, within what the model allows."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    text = config.get("text_config", config)
-    allowed = int(text.get("max_position_embeddings", config.get("max_position_embeddings", _BATCHED_TOKENS)))
-    return min(allowed, max(longest + 1, _BATCHED_TOKENS))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def _reason(code: int, log: str) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "; there was not enough memory, most likely" if name == "SIGKILL" else ""
+        return f"it was ended by {name}{hint}"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    raised = [match[1] for line in lines if (match := _RAISED.match(line))]
+    return "; ".join((raised or lines or [f"it ended with code {code}"])[-_REASON_LINES:])

@@ -1,65 +1,77 @@
-"""How far one checkpoint's predictions are from another's: pure arithmetic on what the engine reports."""
+"""How far two models' predictions are apart, from what engines say of the same tokens. Pure arithmetic."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from quantize.evaluation.job import Scores
 
-_SMALLEST = 1e-12
-"""Probability below which the rest of a distribution counts as nothing."""
+_LEAST: Final = 1e-7
+"""Of what is left of a distribution: smaller is rounding of single precision."""
+
+_MARKS: Final = " \t\n.,;:!?。，；：！？\"'`“”‘’「」"
+"""What may stand around an answer without changing it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a checkpoint says of the next token, at every position that counts.
+def perplexity(logprobs: NDArray[np.float32]) -> float:
+    """``exp`` of the mean negative log likelihood.
 
-    Attributes:
-        chosen: ``[positions]``: log probability of the token that is there.
-        ids: ``[positions, K]``: the likeliest tokens, the likeliest first.
-        logprobs: ``[positions, K]``: their log probabilities.
+    Args:
+        logprobs: Of the tokens that stand there, ``[tokens]``, nats; at least one.
     """
-
-    chosen: Floats
-    ids: Integers
-    logprobs: Floats
+    return float(np.exp(-np.mean(logprobs, dtype=np.float64)))
 
 
-def perplexity(predictions: Predictions) -> float:
-    """``exp`` of the mean negative log probability."""
-    return float(np.exp(-predictions.chosen.mean()))
-
-
-def agreement(reference: Predictions, candidate: Predictions) -> float:
+def agreement(reference: Scores, candidate: Scores) -> float:
     """Share of positions at which both find the same token likeliest, 0 to 1."""
-    return float((reference.ids[:, 0] == candidate.ids[:, 0]).mean())
+    return float(np.mean(reference.token_ids[:, 0] == candidate.token_ids[:, 0]))
 
 
-def divergence(reference: Predictions, candidate: Predictions) -> Floats:
-    """Kullback-Leibler divergence of the candidate from the reference, ``[positions]``, in nats.
+def divergences(reference: Scores, candidate: Scores) -> NDArray[np.float64]:
+    """KL divergence of the candidate from the reference at each position, ``[tokens]``, nats.
 
-    Over the tokens that are among the K likeliest of both, all others taken as one. Taking outcomes
-    together never makes the divergence larger (data-processing inequality), so this is a lower bound of
-    the whole vocabulary's; with K as large as the vocabulary it is exact.
+    Exact where both scores hold the whole vocabulary. Otherwise the tokens that are among the likeliest of
+    both stand for themselves and all the rest is taken as one: by the data-processing inequality this is
+    never more than the true divergence. What it misses happens among tokens that are unlikely to one of them.
     """
-    return np.array(
-        [
-            _divergence(*row)
-            for row in zip(
-                reference.ids, reference.logprobs, candidate.ids, candidate.logprobs, strict=True
-            )
-        ]
-    )
+    rows = zip(reference.token_ids, reference.logprobs, candidate.token_ids, candidate.logprobs, strict=True)
+    complete = reference.complete and candidate.complete
+    found = [_divergence(p_ids, p, q_ids, q, complete=complete) for p_ids, p, q_ids, q in rows]
+    return np.array(found, np.float64)
 
 
-def _divergence(ids: Integers, logprobs: Floats, other_ids: Integers, other_logprobs: Floats) -> float:
-    _, mine, others = np.intersect1d(ids, other_ids, return_indices=True)
-    log_p, log_q = logprobs[mine], other_logprobs[others]
-    p, q = np.exp(log_p), np.exp(log_q)
-    rest_p, rest_q = max(1 - p.sum(), 0.0), max(1 - q.sum(), _SMALLEST)
-    rest = rest_p * np.log(rest_p / rest_q) if rest_p > _SMALLEST else 0.0
-    return max(float((p * (log_p - log_q)).sum() + rest), 0.0)
+def is_right(answer: str, expected: str) -> bool:
+    """Whether an answer is the expected one, but for case, width, and marks around it."""
+    return _bare(answer) == _bare(expected)
+
+
+def count_right(answers: Iterable[str], expected: Iterable[str]) -> int:
+    """How many answers are right."""
+    return sum(is_right(answer, right) for answer, right in zip(answers, expected, strict=True))
+
+
+def _divergence(
+    p_ids: NDArray[np.int32],
+    p_logs: NDArray[np.float32],
+    q_ids: NDArray[np.int32],
+    q_logs: NDArray[np.float32],
+    *,
+    complete: bool,
+) -> float:
+    _, in_p, in_q = np.intersect1d(p_ids, q_ids, assume_unique=True, return_indices=True)
+    p, q = p_logs[in_p].astype(np.float64), q_logs[in_q].astype(np.float64)
+    total = float(np.sum(np.exp(p) * (p - q)))
+    if not complete:
+        p_rest, q_rest = (max(_LEAST, 1.0 - float(np.sum(np.exp(logs)))) for logs in (p, q))
+        total += p_rest * float(np.log(p_rest / q_rest))
+    # It is never negative; rounding may say so.
+    return max(0.0, total)
+
+
+def _bare(answer: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", answer).casefold().split()).strip(_MARKS)

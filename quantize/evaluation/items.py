@@ -1,23 +1,25 @@
-"""What two checkpoints are compared on: held-out texts and chats, and questions with exact answers.
+"""The evaluation file: held-out texts and chats, and questions with exact answers.
 
-A file of JSON lines, each one of
+JSON lines, each one of::
 
-- ``{"text": ...}``: every token counts;
-- ``{"messages": [..., {"role": "assistant", ...}]}``: the tokens of the last answer count, after the model's own
-  chat template;
-- ``{"messages": [..., {"role": "user", ...}], "answer": ...}``: a question; images as in OpenAI's form.
+    {"text": "..."}                                                held out; every token counts
+    {"messages": [..., {"role": "assistant", "content": "..."}]}   held out; the last answer's tokens count
+    {"messages": [..., {"role": "user", ...}], "answer": "..."}    a question; answered greedily
+
+A message's content is a text, or OpenAI's parts of type ``text`` and ``image_url`` (a ``data:`` URL or a
+path relative to the file).
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import mimetypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from quantize.errors import QuantizeError
 from quantize.fingerprint import fingerprint
@@ -25,120 +27,188 @@ from quantize.fingerprint import fingerprint
 DEFAULT: Final = Path(__file__).parents[1] / "data" / "evaluation.jsonl"
 """The set that comes with the repository: written for it, English and Chinese."""
 
+_Filled = Annotated[str, Field(min_length=1)]
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A text that neither checkpoint has been calibrated with.
 
-    Attributes:
-        text: All of it, or the last answer of a chat.
-        before: The messages before the answer; None for a plain text.
-    """
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class TextPart(_Strict):
+    """A text in a message."""
+
+    type: Literal["text"]
     text: str
-    before: tuple[dict[str, Any], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question and its exact answer."""
+class ImageAddress(_Strict):
+    """Where an image is."""
 
-    messages: tuple[dict[str, Any], ...]
-    answer: str
+    url: _Filled
+
+
+class ImagePart(_Strict):
+    """An image in a message."""
+
+    type: Literal["image_url"]
+    image_url: ImageAddress
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(_Strict):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: _Filled | tuple[Part, ...]
+
+    @property
+    def words(self) -> str:
+        """Its text, with an image's address in the image's place."""
+        if isinstance(self.content, str):
+            return self.content
+        return " ".join(
+            part.text if isinstance(part, TextPart) else part.image_url.url for part in self.content
+        )
+
+
+class Text(_Strict):
+    """A held-out text."""
+
+    text: _Filled
+
+    @property
+    def words(self) -> str:
+        """All of it."""
+        return self.text
+
+
+class Chat(_Strict):
+    """A held-out chat; its last message is the assistant's."""
+
+    messages: tuple[Message, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _ends_with_an_answer(self) -> Chat:
+        if self.messages[-1].role != "assistant" or not isinstance(self.messages[-1].content, str):
+            raise ValueError("the last message must be the assistant's text, or give an `answer`")
+        return self
+
+    @property
+    def words(self) -> str:
+        """All of its words."""
+        return "\n".join(message.words for message in self.messages)
+
+
+class Question(_Strict):
+    """A question with its exact answer."""
+
+    messages: tuple[Message, ...] = Field(min_length=1)
+    answer: _Filled
+
+    @model_validator(mode="after")
+    def _ends_with_a_question(self) -> Question:
+        if self.messages[-1].role != "user":
+            raise ValueError("the last message of a question must be the user's")
+        return self
+
+    @property
+    def words(self) -> str:
+        """Question and answer."""
+        return "\n".join((*(message.words for message in self.messages), self.answer))
+
+
+Record = Text | Chat | Question
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """The content of a file.
+    """What two checkpoints are compared on.
 
     Attributes:
-        name: The file's.
-        sha256: Of its content.
-        held_out: Texts and chats.
-        questions: Questions.
+        path: The file; images' paths are relative to its folder.
+        sha256: Of its content, in hexadecimal.
+        records: By their line in the file, counted from 1.
     """
 
-    name: str
+    path: Path
     sha256: str
-    held_out: tuple[HeldOut, ...]
-    questions: tuple[Question, ...]
+    records: Mapping[int, Record]
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.path.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the paths of images begin."""
+        return self.path.parent
+
+    def overlap(self, calibration: Iterable[str]) -> list[int]:
+        """Lines that the calibration holds as well, whatever their form.
+
+        Args:
+            calibration: All words of each sample, as ``quantize.calibration.Calibration.texts`` has them.
+        """
+        used = {fingerprint(text) for text in calibration}
+        return [line for line, record in self.records.items() if fingerprint(record.words) in used]
 
     def check_apart(self, calibration: Iterable[str]) -> None:
         """Nothing here may have been calibrated with.
 
+        Args:
+            calibration: All words of each sample.
+
         Raises:
-            QuantizeError: A text is in both sets.
+            QuantizeError: Some of it is the same.
         """
-        known = {fingerprint(text) for text in calibration}
-        for item in self.held_out:
-            words = [message["content"] for message in item.before or ()]
-            if fingerprint("\n".join([*map(str, words), item.text])) in known:
-                raise QuantizeError(
-                    f"{self.name} has a text that the calibration has too: {item.text[:40]!r}...; "
-                    "held-out text must be another, take it out of one of them"
-                )
+        if lines := self.overlap(calibration):
+            raise QuantizeError(
+                f"{self.path}, {_lines(lines)}: also in the calibration data, and the loss would look "
+                "smaller than it is; take it out of one of them"
+            )
 
 
 def read_set(path: Path) -> EvaluationSet:
-    """Read a file.
+    """Read an evaluation file.
 
     Raises:
-        QuantizeError: It cannot be read, a line has none of the forms, or it has no held-out text.
+        QuantizeError: It cannot be read, a line is none of the three forms, or nothing in it is held out.
     """
     try:
         content = path.read_bytes()
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise QuantizeError(f"evaluation file {path} cannot be read ({error})") from error
-    items = list(_items(path, lines))
-    held_out = tuple(item for item in items if isinstance(item, HeldOut))
-    if not held_out:
-        raise QuantizeError(f"evaluation file {path} has no held-out text; add lines with text or messages")
-    questions = tuple(item for item in items if isinstance(item, Question))
-    return EvaluationSet(path.name, hashlib.sha256(content).hexdigest(), held_out, questions)
+    records = {
+        number: _record(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()
+    }
+    if not any(isinstance(record, Text | Chat) for record in records.values()):
+        raise QuantizeError(f"evaluation file {path} has no held-out text or chat; add some")
+    return EvaluationSet(path, hashlib.sha256(content).hexdigest(), records)
 
 
-def _items(path: Path, lines: list[str]) -> Iterator[HeldOut | Question]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield _item(json.loads(line), path.parent)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                raise QuantizeError(
-                    f"{path}, line {number}: neither a text, nor messages that end with an answer, nor "
-                    "messages with an answer beside them; mend the line"
-                ) from error
+def _lines(numbers: Sequence[int], shown: int = 5) -> str:
+    named = ", ".join(map(str, numbers[:shown]))
+    more = f" and {len(numbers) - shown} more" if len(numbers) > shown else ""
+    return f"line{'s' if len(numbers) > 1 else ''} {named}{more}"
 
 
-def _item(row: dict[str, Any], folder: Path) -> HeldOut | Question:
-    if isinstance(row.get("text"), str):
-        return HeldOut(row["text"])
-    messages = tuple(row["messages"])
-    last = messages[-1]
-    if "answer" in row:
-        if not isinstance(row["answer"], str) or last["role"] == "assistant":
-            raise ValueError
-        return Question(tuple(_inlined(message, folder) for message in messages), row["answer"])
-    if last["role"] != "assistant" or not all(isinstance(m["content"], str) for m in messages):
-        raise ValueError
-    return HeldOut(last["content"].strip(), messages[:-1])
-
-
-def _inlined(message: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A message whose images are all ``data:`` URLs; the engine opens no files."""
-    content = message["content"]
-    if isinstance(content, str):
-        return message
-    return {**message, "content": [_part(part, folder) for part in content]}
-
-
-def _part(part: dict[str, Any], folder: Path) -> dict[str, Any]:
-    if part["type"] != "image_url" or str(part["image_url"]["url"]).startswith("data:"):
-        return part
-    path = folder / part["image_url"]["url"]
+def _record(path: Path, number: int, line: str) -> Record:
+    where = f"evaluation file {path}, line {number}"
     try:
-        encoded = base64.b64encode(path.read_bytes()).decode()
-    except OSError as error:
-        raise QuantizeError(f"image {path} cannot be read ({error.strerror})") from error
-    kind = mimetypes.guess_type(path.name)[0] or "image/png"
-    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{encoded}"}}
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise QuantizeError(f"{where}: no JSON ({error}); each line must be one object") from error
+    if not isinstance(row, dict):
+        raise QuantizeError(f"{where}: not an object; give text, messages, or messages and answer")
+    form = Text if "text" in row else Question if "answer" in row else Chat
+    try:
+        return form.model_validate(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise QuantizeError(f"{where}: {f'{place}: ' if place else ''}{said}") from error

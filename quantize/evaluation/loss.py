@@ -27,6 +27,9 @@ class Loss(BaseModel):
     right_reference: NonNegativeInt = Field(description="Of them, answered exactly by the reference.")
     right_candidate: NonNegativeInt = Field(description="Of them, answered exactly by the candidate.")
     same_answers: NonNegativeInt = Field(description="Of them, answered by both in the same words.")
+    lost_lines: tuple[int, ...] = Field(
+        (), description="Lines of the file whose questions only the reference answered exactly."
+    )
 
     @property
     def perplexity_loss(self) -> float:
@@ -43,10 +46,12 @@ class Loss(BaseModel):
     def excess(self, max_loss: float) -> str | None:
         """What is lost beyond ``max_loss`` (0.02 is 2%), in words; None if nothing is."""
         if self.perplexity_loss > max_loss:
-            return f"perplexity is {self.perplexity_loss:.2%} above the original's, {max_loss:.2%} are allowed"
+            return (
+                f"perplexity is {self.perplexity_loss:.2%} above the original's, {max_loss:.2%} are allowed"
+            )
         if self.answer_loss > max_loss:
             return (
-                f"{self.right_candidate} questions are answered right, {self.right_reference} by the original: "
-                f"{self.answer_loss:.2%} are lost, {max_loss:.2%} are allowed"
+                f"{self.right_candidate} questions are answered right, {self.right_reference} by the "
+                f"original: {self.answer_loss:.2%} are lost, {max_loss:.2%} are allowed"
             )
         return None
