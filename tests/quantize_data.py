@@ -1,4 +1,4 @@
-"""Calibration and evaluation data for the demonstration models, whose predictions mean something on their own corpus only.
+"""Calibration and evaluation data for the demonstration models, which know their own corpus only.
 
 What is calibrated with are dialogues of several turns or behind another system prompt; what is evaluated are
 the corpus's questions by themselves. No record is in both.
@@ -21,17 +21,17 @@ _SHADES = (-20, -8, 8, 20)
 
 def chat_calibration(path: Path) -> Path:
     """Dialogues of the chat model."""
-    source = DialogueSource(random.Random(5))
+    source = DialogueSource(random.Random(5))  # noqa: S311
     dialogues = [dialogue for _ in range(4) for dialogue in source.chats(turns=4)]
     return _write(path, ({"messages": list(one.messages)} for one in dialogues if len(one.messages) > 2))
 
 
 def chat_evaluation(path: Path) -> Path:
     """Every question of the corpus, as held-out text and as a question with an exact answer."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for pair in corpus.load_chat():
         question = {"role": "user", "content": pair.question}
-        rows.append({"messages": [question, {"role": "assistant", "content": pair.answer}]})
+        rows.append({"messages": [question, _answer(pair.answer)]})
         rows.append({"messages": [question], "answer": pair.answer})
     return _write(path, rows)
 
