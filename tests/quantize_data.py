@@ -17,6 +17,8 @@ from deployments.demo.dialogue import DialogueSource
 from tests.integration.pictures import ask, picture
 
 _SHADES = (-20, -8, 8, 20)
+_SIZE = (100, 100)
+"""Pure black stays black in any darker shade: the size keeps the images apart."""
 
 
 def chat_calibration(path: Path) -> Path:
@@ -37,11 +39,11 @@ def chat_evaluation(path: Path) -> Path:
 
 
 def vision_calibration(path: Path) -> Path:
-    """Questions about images of slightly other shades than those of the evaluation."""
+    """Questions about images of another size than those of the evaluation, and slightly other shades."""
     return _write(
         path,
         (
-            {"messages": [*ask(question, picture(_shade(colour, shade))), _answer(answer)]}
+            {"messages": [*ask(question, picture(_shade(colour, shade), _SIZE)), _answer(answer)]}
             for shade in _SHADES
             for question, colour, answer in _seen()
         ),
