@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from quantize.checkpoint import Checkpoint
 from quantize.errors import QuantizeError
-from quantize.evaluation.items import Chat, EvaluationSet, Message, Question, Text
+from quantize.evaluation.items import Chat, EvaluationSet, Message, Question, Record, Text
 from quantize.evaluation.job import Job, Prompt, Sequence
 from quantize.images import split_images
 from quantize.processor import load_processor
@@ -31,13 +30,6 @@ _SMALLEST_CACHE_BYTES: Final = 128 << 20
 _CACHED_SEQUENCES: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    token_ids: tuple[int, ...]
-    length: int
-    images: tuple[str, ...]
-
-
 def encode(records: EvaluationSet, reference: Checkpoint, tensor_parallel_size: int, scratch: Path) -> Job:
     """The job for the reference's engine; another model's is the same but for the folder.
 
@@ -52,42 +44,34 @@ def encode(records: EvaluationSet, reference: Checkpoint, tensor_parallel_size: 
             a model that sees none.
     """
     encoder = _Encoder(reference, records.folder, scratch)
-    sequences: list[Sequence] = []
-    prompts: list[Prompt] = []
-    longest, images = 1, 0
+    items: list[Sequence | Prompt] = []
     for line, record in records.records.items():
         try:
-            if isinstance(record, Text):
-                parts = encoder.text(line, record)
-                sequences += parts
-                longest = max(longest, *(len(part.token_ids) + 1 for part in parts), 1)
-            elif isinstance(record, Chat):
-                sequence, length = encoder.chat(line, record)
-                sequences.append(sequence)
-                longest, images = max(longest, length + 1), max(images, len(sequence.images))
-            else:
-                prompt, length = encoder.question(line, record)
-                prompts.append(prompt)
-                longest, images = max(longest, length + prompt.max_tokens), max(images, len(prompt.images))
+            items += encoder(line, record)
         except QuantizeError as error:
             raise QuantizeError(f"evaluation file {records.path}, line {line}: {error}") from error
+    sequences = tuple(item for item in items if isinstance(item, Sequence))
     if not sequences:
         raise QuantizeError(f"evaluation file {records.path} has no two tokens in a row to score; add text")
     vocabulary = int(reference.text_config.get("vocab_size") or WHOLE_VOCABULARY + 1)
     return Job(
         model=str(reference.folder.absolute()),
-        sequences=tuple(sequences),
-        prompts=tuple(prompts),
+        sequences=sequences,
+        prompts=tuple(item for item in items if isinstance(item, Prompt)),
         likeliest=-1 if vocabulary <= WHOLE_VOCABULARY else LIKELIEST,
-        max_model_len=longest,
-        max_images=images,
-        cache_bytes=_cache_bytes(reference.text_config, longest),
+        max_model_len=encoder.longest,
+        max_images=max(len(item.images) for item in items),
+        cache_bytes=_cache_bytes(reference.text_config, encoder.longest),
         tensor_parallel_size=tensor_parallel_size,
     )
 
 
 class _Encoder:
-    """The reference's tokenizer, template and processor."""
+    """The reference's tokenizer, template and processor.
+
+    Attributes:
+        longest: Tokens of the longest sequence so far, with its images and what is generated after it.
+    """
 
     def __init__(self, reference: Checkpoint, folder: Path, scratch: Path) -> None:
         self._processor, self._tokenizer = load_processor(reference.folder)
@@ -95,16 +79,30 @@ class _Encoder:
         self._folder = folder
         self._scratch = scratch
         self._saved = 0
+        self.longest = 1
 
-    def text(self, line: int, record: Text) -> list[Sequence]:
+    def __call__(self, line: int, record: Record) -> list[Sequence] | list[Prompt]:
+        """What the engine is asked to do for a record.
+
+        Raises:
+            QuantizeError: It does not suit the model.
+        """
+        if isinstance(record, Text):
+            return self._text(line, record)
+        if isinstance(record, Chat):
+            return [self._chat(line, record)]
+        return [self._question(line, record)]
+
+    def _text(self, line: int, record: Text) -> list[Sequence]:
         """A text in parts; all tokens of a part count but the first, which nothing foretells."""
         ids = self._ids(record.text)
         size = min(SEQUENCE_TOKENS, self._context - 1)
         parts = [ids[start : start + size] for start in range(0, len(ids), size)]
+        self.longest = max(self.longest, *(len(part) + 1 for part in parts), 1)
         return [Sequence(line=line, token_ids=part, counted=len(part) - 1) for part in parts if len(part) > 1]
 
-    def chat(self, line: int, record: Chat) -> tuple[Sequence, int]:
-        """A chat up to its end, and its length in tokens; what the model would have generated counts."""
+    def _chat(self, line: int, record: Chat) -> Sequence:
+        """A chat up to its end; what the model would have generated counts."""
         messages, images = self._split(record.messages)
         whole = self._render(messages, generate=False).rstrip()
         prompt = _common_beginning(self._render(messages[:-1], generate=True), whole)
@@ -113,24 +111,19 @@ class _Encoder:
             raise QuantizeError("the chat template leaves the last answer out; give the model's own template")
         # Apart, as the engine meets them: the prompt is encoded, the answer generated token by token.
         prefix, tail = self._ids(prompt), self._ids(answer)
-        encoded = self._with_images(prefix + tail, images, whole)
-        if encoded.length + 1 > self._context:
-            raise QuantizeError(f"{encoded.length} tokens; the model's context has {self._context}")
-        counted = Sequence(line=line, token_ids=encoded.token_ids, counted=len(tail), images=encoded.images)
-        return counted, encoded.length
+        self._reserve(whole, images, len(prefix) + len(tail), generated=1)
+        return Sequence(
+            line=line, token_ids=prefix + tail, counted=len(tail), images=self._saved_files(images)
+        )
 
-    def question(self, line: int, record: Question) -> tuple[Prompt, int]:
-        """A prompt as the engine's own chat interface makes it, and its length in tokens."""
+    def _question(self, line: int, record: Question) -> Prompt:
+        """A prompt as the engine's own chat interface makes it."""
         messages, images = self._split(record.messages)
         text = self._render(messages, generate=True)
-        encoded = self._with_images(self._ids(text), images, text)
+        ids = self._ids(text)
         room = 2 * len(self._ids(record.answer)) + _SPARE_ANSWER_TOKENS
-        if encoded.length + room > self._context:
-            raise QuantizeError(
-                f"{encoded.length + room} tokens with its answer; the model's context has {self._context}"
-            )
-        prompt = Prompt(line=line, token_ids=encoded.token_ids, max_tokens=room, images=encoded.images)
-        return prompt, encoded.length
+        self._reserve(text, images, len(ids), generated=room)
+        return Prompt(line=line, token_ids=ids, max_tokens=room, images=self._saved_files(images))
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
@@ -151,18 +144,27 @@ class _Encoder:
         )
         return text
 
-    def _with_images(self, ids: tuple[int, ...], images: list[Image], text: str) -> _Encoded:
-        if not images:
-            return _Encoded(ids, len(ids), ())
-        # The engine puts an image's own tokens in its placeholder's place; how many, the processor knows.
-        length = self._processor(text=[text], images=images, return_tensors="pt")["input_ids"].shape[1]
-        names = []
+    def _reserve(self, text: str, images: list[Image], tokens: int, generated: int) -> None:
+        """See that a sequence fits the model's context, with what is generated after it."""
+        if images:
+            # The engine puts an image's own tokens in its placeholder's place; how many, the processor knows.
+            encoded = self._processor(text=[text], images=images, return_tensors="pt")
+            tokens = int(encoded["input_ids"].shape[1])
+        if tokens + generated > self._context:
+            raise QuantizeError(
+                f"{tokens} tokens and {generated} to generate; the model's context has {self._context}"
+            )
+        self.longest = max(self.longest, tokens + generated)
+
+    def _saved_files(self, images: list[Image]) -> tuple[str, ...]:
+        """Images as files that the engine's process can read."""
+        paths = []
         for image in images:
             self._saved += 1
             path = self._scratch / f"image-{self._saved:05}.png"
             image.save(path)
-            names.append(str(path))
-        return _Encoded(ids, length, tuple(names))
+            paths.append(str(path))
+        return tuple(paths)
 
 
 def _common_beginning(opened: str, whole: str) -> str:

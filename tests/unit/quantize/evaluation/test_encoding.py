@@ -99,7 +99,9 @@ def test_template_that_drops_the_answer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", [{"messages": [_ASKED, _ANSWERED]}, {"messages": [_ASKED], "answer": "x"}])
 def test_chat_longer_than_the_context_is_named(model: Path, tmp_path: Path, row: dict[str, Any]) -> None:
     system = {"role": "system", "content": "The lazy dog. " * 60}
-    with pytest.raises(QuantizeError, match=r"line 2: \d+ tokens.*the model's context has 128"):
+    with pytest.raises(
+        QuantizeError, match=r"line 2: \d+ tokens and \d+ to generate; the model.s context has 128"
+    ):
         _encode(model, tmp_path, {"text": "The fox."}, {**row, "messages": [system, *row["messages"]]})
 
 
