@@ -122,6 +122,12 @@ class Comparison:
     cny_per_month: float | None
 
 
+def monthly_million_tokens(subject: Subject, load: Load, requests_per_second: float) -> float:
+    """Tokens read and written in a month at that rate."""
+    output = load.output_tokens if subject.kind.generates else 0
+    return requests_per_second * (load.prompt_tokens + output) * _HOURS_PER_MONTH * 3600 / 1e6
+
+
 def compare(subject: Subject, load: Load, given: Assumptions) -> Comparison | None:
     """What a load would cost on the public API."""
     price = public_price(subject)
@@ -132,7 +138,7 @@ def compare(subject: Subject, load: Load, given: Assumptions) -> Comparison | No
     blended = (load.prompt_tokens * price.input_cny + output * price.output_cny) / tokens
     if load.requests_per_second is None:
         return Comparison(price, None, blended, None)
-    monthly = load.requests_per_second * given.costs.busy_share * _HOURS_PER_MONTH * 3600 * tokens / 1e6
+    monthly = monthly_million_tokens(subject, load, load.requests_per_second * given.costs.busy_share)
     return Comparison(price, monthly, blended, monthly * blended)
 
 

@@ -24,13 +24,13 @@ class Mix:
     Attributes:
         choices: Of each model, in the order given.
         fleets: The machines, by GPU.
-        bill: What they cost.
+        bill: What they cost; none where a price is not known.
         exact: False if the search was cut short: there may be something cheaper.
     """
 
     choices: tuple[Sizing, ...]
     fleets: tuple[Fleet, ...]
-    bill: Bill
+    bill: Bill | None
     exact: bool = True
 
 
@@ -54,6 +54,12 @@ def cheapest(options: Sequence[Sequence[Sizing]], given: Assumptions) -> Mix:
     choices = search.run()
     machines = fleets_of(choices, given)
     return Mix(choices, machines, bill(machines, given), search.steps <= _MAX_STEPS)
+
+
+def fewest(options: Sequence[Sequence[Sizing]], given: Assumptions) -> Mix:
+    """The choices that take the fewest GPUs, where prices are not known."""
+    choices = tuple(min(one, key=lambda option: (option.gpus, option.placement.size)) for one in options)
+    return Mix(choices, fleets_of(choices, given), None)
 
 
 def _undominated(options: Sequence[Sizing]) -> list[Sizing]:

@@ -48,14 +48,14 @@ class Placement:
     @property
     def longest_context(self) -> int:
         """The longest request that the memory and the model allow."""
-        memory_allows = self.memory.longest_context(self.gpu.memory_bytes)
-        return min(memory_allows, self.subject.architecture.max_position_embeddings)
+        one_less = max(0, self.kv_tokens - self.shape.block_tokens)  # a block is vLLM's own
+        return min(one_less, self.subject.architecture.max_position_embeddings)
 
     def slots(self, request_tokens: int) -> int:
         """Requests of so many tokens that run at the same time."""
         blocks = -(-request_tokens // self.shape.block_tokens)
-        usable = self.kv_tokens // self.shape.block_tokens - 1  # one is vLLM's own
-        return min(self.shape.max_num_seqs, usable // blocks)
+        usable = self.kv_tokens // self.shape.block_tokens - 1
+        return max(0, min(self.shape.max_num_seqs, usable // blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,6 @@ def _too_large(estimate: MemoryEstimate, gpu: Gpu, context: int) -> str:
     beside = (estimate.fixed_bytes - estimate.context_bytes - estimate.weights_bytes) / GIB
     cache = context * estimate.kv_bytes_per_token / GIB
     return (
-        f"each GPU would hold {estimate.weights_bytes / GIB:.1f} GiB of weights, {beside:.1f} of activations and "
-        f"graphs and {cache:.1f} of KV cache for {context:,} tokens, and has {usable:.1f}"
+        f"each GPU would hold {estimate.weights_bytes / GIB:.1f} GiB of weights, {beside:.1f} of activations "
+        f"and graphs and {cache:.1f} of KV cache for {context:,} tokens, and has {usable:.1f}"
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 _NEVER = 1e-12
 _QUIET = 6.0
-"""In the square-root regime (1 - utilization) x sqrt(servers); beyond, fewer than 1e-9 wait (Halfin, Whitt)."""
+"""Of (1 - utilization) x sqrt(servers); beyond, fewer than 1e-9 wait (Halfin and Whitt, 1981)."""
 
 
 def erlang_c(servers: int, offered: float) -> float:

@@ -116,9 +116,19 @@ class Requirements(Assumptions):
 
     models: tuple[ModelRequirement, ...] = Field(..., min_length=1)
     gpus: tuple[AcceleratorName, ...] = Field(
-        (), description="What may be bought; default: all of the table whose speed and price are known."
+        (),
+        description="What may be bought; default: all of the table with a speed, a price and a licence "
+        "for data centres.",
     )
     objective: Objective = Field(default_factory=Objective, description="For models without their own.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [model.name.lower() for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"models: {name!r} is there twice; add up its load")
+        return self
 
     @property
     def buyable(self) -> tuple[tables.Gpu, ...]:
@@ -127,7 +137,8 @@ class Requirements(Assumptions):
         Raises:
             PlanFailed: One of them is not in the table, or too little is known of it.
         """
-        rows = [self.gpu(name) for name in self.gpus or tables.gpus()]
+        licensed = [name for name, row in tables.gpus().items() if row.data_centre]
+        rows = [self.gpu(name) for name in self.gpus or licensed]
         known = tuple(row for row in rows if row.has_speed and row.price_usd is not None)
         if self.gpus and len(known) < len(rows):
             unknown = next(row.name for row in rows if row not in known)

@@ -96,7 +96,7 @@ class Roofline:
         return 2 * self.layers * each
 
 
-def roofline(
+def roofline(  # noqa: PLR0913  (the model, its engine, the GPU)
     architecture: Architecture,
     shape: EngineShape,
     memory: MemoryEstimate,

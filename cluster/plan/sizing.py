@@ -21,7 +21,7 @@ class Service:
 
     Attributes:
         utilization: Load over what the replicas can carry.
-        batch: Requests that run on a replica, mean.
+        batch: Requests that run on a replica, being read or being answered, mean.
         first_token_s: Mean time to the first token.
         first_token_quantile_s: The same for the objective's share of requests.
         tokens_per_second: Of one stream after its first token, mean; 0 for models that write nothing.
@@ -42,7 +42,8 @@ class Sizing:
         placement: Each replica's.
         load: What it is sized for.
         replicas: How many.
-        slots: Requests that run on one replica at the same time.
+        slots: Requests that run on one replica at the same time: of the longest kind where the load counts
+            them, of its mean size where it is a rate.
         single_tokens_per_second: Of a stream that has a replica to itself; none if the speed is not known.
         prefill_tokens_per_second: Of a replica that only reads prompts; none likewise.
         capacity_per_s: Requests of the mean size that one replica carries; none likewise.
@@ -64,38 +65,44 @@ class Sizing:
         return self.replicas * self.placement.size
 
 
-def size(
-    placement: Placement, load: Load, objective: Objective, efficiency: Efficiency
-) -> Sizing | str:
+def size(placement: Placement, load: Load, objective: Objective, efficiency: Efficiency) -> Sizing | str:
     """The fewest replicas that carry a load; or why none do, in one line."""
-    by_room = placement.slots(placement.context_tokens)
-    replicas = math.ceil((load.concurrent or 1) / by_room)
-    if not placement.gpu.has_speed:
-        if load.requests_per_second is not None:
-            return f"nothing is known of the speed of {placement.gpu.name}; ask for --concurrent instead"
-        return Sizing(placement, load, replicas, by_room, None, None, None, None)
-    engine = _Engine.of(placement, load, efficiency)
-    if load.requests_per_second is not None:
-        carrying = _replicas(engine, load.requests_per_second, objective)
-        if isinstance(carrying, str):
-            return carrying
-        replicas = max(replicas, carrying)
-        service = engine.service(load.requests_per_second, replicas, objective.quantile)
-    else:
+    room = placement.slots(placement.context_tokens)
+    replicas = math.ceil((load.concurrent or 1) / room)
+    if load.requests_per_second is None:
         running = math.ceil((load.concurrent or 1) / replicas)
-        service = engine.together(running, by_room, objective.quantile)
-    speeds = engine.roofline
-    writes = placement.subject.kind.generates
-    return Sizing(
-        placement=placement,
-        load=load,
-        replicas=replicas,
-        slots=engine.slots if load.requests_per_second is not None else by_room,
-        single_tokens_per_second=1 / speeds.decode_step_s(1, engine.context) if writes else 0.0,
-        prefill_tokens_per_second=engine.prompt / speeds.prefill_s(engine.prompt),
-        capacity_per_s=engine.capacity_per_s,
-        service=service,
-    )
+        return together(placement, load, replicas, running, objective, efficiency)
+    if not placement.gpu.has_speed:
+        return f"nothing is known of the speed of {placement.gpu.name}; ask for --concurrent instead"
+    engine = _Engine.of(placement, load, efficiency)
+    carrying = _replicas(engine, load.requests_per_second, objective)
+    if isinstance(carrying, str):
+        return carrying
+    replicas = max(replicas, carrying)
+    service = engine.service(load.requests_per_second, replicas, objective.quantile)
+    return Sizing(placement, load, replicas, engine.slots, *engine.speeds, service)
+
+
+def together(  # noqa: PLR0913, PLR0917  (a model, what runs, and two assumptions)
+    placement: Placement,
+    load: Load,
+    replicas: int,
+    running: int,
+    objective: Objective,
+    efficiency: Efficiency,
+) -> Sizing:
+    """So many replicas, on each of which so many requests run; no arrivals, no queue.
+
+    They are of the longest kind where the load counts them, else of its mean size.
+    """
+    room = placement.slots(placement.context_tokens)
+    if not placement.gpu.has_speed:
+        return Sizing(placement, load, replicas, room, None, None, None, None)
+    engine = _Engine.of(placement, load, efficiency)
+    if load.concurrent is None:
+        room = engine.slots
+    service = engine.together(running, max(1, room), objective.quantile)
+    return Sizing(placement, load, replicas, room, *engine.speeds, service)
 
 
 def _replicas(engine: _Engine, rate: float, objective: Objective) -> int | str:
@@ -171,10 +178,17 @@ class _Engine:
         return self.prompt + self.output / 2
 
     @property
+    def speeds(self) -> tuple[float, float, float]:
+        """Tokens per second of a stream alone, of reading prompts alone, and requests that it carries."""
+        alone = 1 / self.roofline.decode_step_s(1, self.context) if self.output else 0.0
+        return alone, self.prompt / self.roofline.prefill_s(self.prompt), self.capacity_per_s
+
+    @property
     def capacity_per_s(self) -> float:
         """Requests per second with all slots taken: each costs its prefill and its share of the steps."""
-        full = self.roofline.decode_step_s(self.slots, self.context)
-        return 1 / (self.roofline.prefill_s(self.prompt) + self.output * full / self.slots)
+        slots = max(1, self.slots)
+        full = self.roofline.decode_step_s(slots, self.context)
+        return 1 / (self.roofline.prefill_s(self.prompt) + self.output * full / slots)
 
     def service(self, rate: float, replicas: int, quantile: float) -> Service:
         """What users get of so many replicas, requests arriving at random and going where there is room."""
@@ -199,7 +213,7 @@ class _Engine:
         )
         return Service(
             utilization=utilization,
-            batch=batch,
+            batch=each * residence,
             first_token_s=mean,
             # Each is above its mean by so much; independent of each other, they add by their squares.
             first_token_quantile_s=mean + math.hypot(*(max(0.0, one) for one in excesses)),

@@ -113,9 +113,7 @@ def find(name: str, quantization: Quantization | None = None) -> Subject:
         if quantization == "none":
             raise PlanFailed(f"{entry.name} is INT4; plan for it with gptq-int4, or name the model without")
         base, quantization = catalog.find(entry.source[: -len(_INT4_SUFFIX)]) or entry, "gptq-int4"
-    return Subject(
-        base.name.lower(), base.source, base.kind, base.architecture, base, quantization or "none"
-    )
+    return Subject(base.name.lower(), base.source, base.kind, base.architecture, base, quantization or "none")
 
 
 def _of_folder(folder: Path, quantization: Quantization | None) -> Subject:
@@ -125,12 +123,14 @@ def _of_folder(folder: Path, quantization: Quantization | None) -> Subject:
         raise PlanFailed(str(error)) from error
     if not architecture.is_dense_qwen:
         raise PlanFailed(
-            f"{folder}: nothing is known of how {architecture.name} uses memory; the planner knows dense Qwen2 "
-            "and Qwen3 models"
+            f"{folder}: nothing is known of how {architecture.name} uses memory; the planner knows dense "
+            "Qwen2 and Qwen3 models"
         )
     packed = architecture.quantization
     if packed and (packed.method, packed.bits) != ("gptq", 4):
-        raise PlanFailed(f"{folder} is quantized by {packed.method}; the planner knows bf16 and GPTQ with 4 bits")
+        raise PlanFailed(
+            f"{folder} is quantized by {packed.method}; the planner knows bf16 and GPTQ with 4 bits"
+        )
     if packed and quantization == "none":
         raise PlanFailed(f"{folder} is INT4 already; leave --quantization out")
     found: Quantization = "gptq-int4" if packed else quantization or "none"

@@ -42,6 +42,7 @@ class Gpu(Row):
     link_gb_per_s: PositiveFloat = Field(32, description="To another GPU, one direction, 10^9 bytes/s.")
     link_us: PositiveFloat = Field(30, description="Least time of an all-reduce, microseconds.")
     host: Literal["pcie", "sxm"] = Field(..., description="The kind of machine that it goes into.")
+    data_centre: bool = Field(True, description="Whether its licence allows a data centre.")
     price_usd: PositiveFloat | None = Field(None, description="An assumption for planning.")
     price_source: str | None = None
     original_plan_tflops: PositiveFloat | None = Field(None, description="What the original plan said.")
