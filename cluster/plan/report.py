@@ -69,8 +69,8 @@ def _break_even(plan: Plan) -> Iterator[str]:
         return
     if volume > carried:
         yield (
-            f"the public API costs less at any volume: own machines would pay from {volume:,.0f} million tokens a "
-            f"month on, and carry {carried:,.0f}"
+            f"the public API costs less at any volume: own machines would pay from {volume:,.0f} million "
+            f"tokens a month on, and carry {carried:,.0f}"
         )
     else:
         yield (

@@ -25,6 +25,14 @@ from serve_app.cli.console import fail, warn
 from serve_app.serve_file import ServeFileError, load
 
 _PIPE_WIDTH = 240
+_OPTIONS = {
+    "context_tokens": "context",
+    "first_token_s": "first-token",
+    "gpus_per_machine": "machine-gpus",
+    "bandwidth": "bandwidth-efficiency",
+    "compute": "compute-efficiency",
+}
+"""Options whose name is not their key's."""
 
 
 def plan_command(  # noqa: PLR0913, PLR0917  (its options)
@@ -117,7 +125,8 @@ def _requirements(
         )
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        option = "--" + "-".join(str(part) for part in detail["loc"][:1]).removesuffix("_tokens").replace("_", "-")
+        key = str(detail["loc"][0]) if detail["loc"] else "options"
+        option = "--" + _OPTIONS.get(key, key.replace("_", "-"))
         fail(f"{option}: {detail['msg'].removeprefix('Value error, ')}, not {detail['input']!r}")
 
 
