@@ -21,6 +21,9 @@ _VOCABULARY_PADDING = 64
 _MROPE_POSITIONS = 4
 """vLLM makes the table of a vision-language model so many times longer (``MRotaryEmbedding``)."""
 
+_TOWER_POSITIONS = 8192
+"""Rows of the vision tower's own table, which turns half a head (``Qwen2VisionTransformer``)."""
+
 _PACKED_VALUE_BYTES = 2
 """Scales are 16-bit, and so are the values that are not packed: vLLM's INT4 kernels have nothing wider."""
 
@@ -100,13 +103,22 @@ def language_bytes(
     linears = block_linears(architecture, size)
     block = sum(sum(map(allocated, _tensors(one, architecture, value_bytes))) for one in linears)
     norms = 2 * architecture.hidden_size + (2 * architecture.head_dim if architecture.has_query_norm else 0)
-    positions = architecture.max_position_embeddings * (_MROPE_POSITIONS if architecture.vision else 1)
     return (
         matrices * embedding
         + architecture.num_layers * (block + norms * value_bytes)
         + architecture.hidden_size * value_bytes
-        + allocated(positions * architecture.head_dim * value_bytes)
+        + allocated(rope_bytes(architecture, value_bytes))
     )
+
+
+def rope_bytes(architecture: Architecture, value_bytes: int) -> int:
+    """RoPE's table of a sine and a cosine for each position, which every GPU has; the tower's as well."""
+    positions = architecture.max_position_embeddings
+    vision, tower = architecture.vision, 0
+    if vision is not None:
+        positions *= _MROPE_POSITIONS
+        tower = _TOWER_POSITIONS * (vision.width // vision.num_heads // 2) * value_bytes
+    return positions * architecture.head_dim * value_bytes + tower
 
 
 def vision_bytes(vision: VisionTower, hidden_size: int, size: int, *, value_bytes: int = 2) -> int:

@@ -309,47 +309,6 @@ def test_original_generation_is_known_by_its_architecture_too(tmp_path: Path) ->
     assert "vLLM dropped after 0.23.0" in problem.message
 
 
-def test_weights_larger_than_the_gpus_are_refused() -> None:
-    problem = only(check("Qwen/Qwen2.5-72B-Instruct", accelerator="A10", tensor_parallel_size=4))
-    assert problem.path == "tensor_parallel_size"
-    assert "holds 34.0 GiB of weights" in problem.message
-    assert "20.6 of its 22.4 GiB" in problem.message
-
-
-def test_no_room_for_one_request_is_refused() -> None:
-    fields = {"accelerator": "A10", "tensor_parallel_size": 1}
-    problem = only(check("Qwen/Qwen3-8B", **fields, max_model_len=40960))
-    assert problem.path == "max_model_len"
-    assert "5.6 GiB of KV cache for one request of 40960 tokens" in problem.message
-    assert check("Qwen/Qwen3-8B", **fields, max_model_len=16384) == []
-
-
-def test_what_is_only_estimated_warns() -> None:
-    fields = {"accelerator": "A10", "max_model_len": 36000, "engine_kwargs": {"max_num_seqs": 64}}
-    problem = only(check("Qwen/Qwen3-8B", **fields))
-    assert (problem.path, problem.severity) == ("max_model_len", "warning")
-    longest = re.search(r"room for requests of (\d+) tokens, not 36000", problem.message)
-    assert longest is not None
-    assert check("Qwen/Qwen3-8B", **fields | {"max_model_len": int(longest[1])}) == []
-
-
-def test_kv_cache_of_a_set_size_must_hold_a_request() -> None:
-    source, per_token = "Qwen/Qwen2.5-7B-Instruct", 2 * 28 * 4 * 128 * 2
-    block = 16 * per_token
-    exact = 8192 * per_token + block  # a block is the engine's own
-    assert check(source, accelerator="A10", max_model_len=8192, kv_cache_bytes=exact) == []
-    problem = only(check(source, accelerator="A10", max_model_len=8192, kv_cache_bytes=exact - 1))
-    assert (problem.path, problem.severity) == ("kv_cache_bytes", "error")
-    assert "holds requests of 8176 tokens, not 8192" in problem.message
-
-
-def test_kv_cache_of_a_set_size_must_fit_beside_the_weights() -> None:
-    fields = {"accelerator": "A10", "max_model_len": 8192, "kv_cache_bytes": 9 << 30}
-    problem = only(check("Qwen/Qwen2.5-7B-Instruct", **fields))
-    assert problem.severity == "error"
-    assert "14.2 GiB of weights and 9.0 GiB of KV cache, but" in problem.message
-
-
 def test_model_that_nothing_is_known_of_is_a_warning() -> None:
     problem = only(check("someone/their-model"))
     assert (problem.path, problem.severity) == ("source", "warning")

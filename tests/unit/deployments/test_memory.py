@@ -50,7 +50,7 @@ def test_weights_are_those_that_engines_on_gpus_logged(source: str, gpus: int, l
 def test_checkpoint_is_as_large_as_the_file(name: str) -> None:
     file = MODELS / name / "model.safetensors"
     if not file.exists():
-        pytest.skip("the demonstration models are made by `make serve` or `make models`")
+        pytest.skip("the demonstration models are made by `make demo`")
     assert checkpoint_bytes(read_architecture(file.parent)) == pytest.approx(file.stat().st_size, rel=0.002)
 
 
@@ -237,7 +237,8 @@ def test_int4_never_needs_more_than_bf16(base: Architecture, engine: EngineShape
 
 @given(architectures(), SHAPES, st.sampled_from(["num_layers", "hidden_size", "intermediate_size"]))
 def test_larger_models_need_more(base: Architecture, engine: EngineShape, field: str) -> None:
-    step = 1 if field == "num_layers" else 128
+    # By more than what the allocator's rounding may hide.
+    step = 1 if field == "num_layers" else 1024
     larger = replace(base, **{field: getattr(base, field) + step})
     small, large = estimate(base, engine), estimate(larger, engine)
     assert large.weights_bytes > small.weights_bytes
