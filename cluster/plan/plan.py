@@ -53,9 +53,9 @@ def make(requirements: Requirements) -> Plan:
     Raises:
         PlanFailed: A model is not known, or fits nowhere: why, and what would help.
     """
-    options = [list(_options(model, requirements)) for model in requirements.models]
-    priced = all(_priced(one) for choices in options for one in choices)
-    chosen = mix.cheapest(options, requirements) if priced else mix.fewest(options, requirements)
+    found = [list(options(model, requirements)) for model in requirements.models]
+    priced = all(_priced(one) for choices in found for one in choices)
+    chosen = mix.cheapest(found, requirements) if priced else mix.fewest(found, requirements)
     return finish(requirements, chosen)
 
 
@@ -85,7 +85,12 @@ def _priced(one: Sizing) -> bool:
     return one.placement.gpu.price_usd is not None and one.placement.gpu.power_w is not None
 
 
-def _options(model: ModelRequirement, requirements: Requirements) -> Sequence[Sizing]:
+def options(model: ModelRequirement, requirements: Requirements) -> Sequence[Sizing]:
+    """Every placement of a model that carries its load.
+
+    Raises:
+        PlanFailed: There is none: why, and what would help.
+    """
     subjects = _subjects(model)
     gpus = (requirements.gpu(model.gpu),) if model.gpu else requirements.buyable
     _check(subjects[0], model, gpus)

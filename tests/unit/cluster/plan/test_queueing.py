@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from cluster.plan.queueing import Queue, erlang_c
 
 ARRIVALS = 400_000
-TOLERANCE = 0.15
-"""Of the mean wait; the approximation's published error for these queues, and the simulation's own noise."""
+TOO_SHORT, TOO_LONG = 0.88, 1.15
+"""The formula over the simulation, for service times up to exponential ones, which plans have by default.
+
+Where they vary more and servers are many it is on the safe side: up to a third too long.
+"""
+
+
+def bounds(scv: float) -> tuple[float, float]:
+    return TOO_SHORT, TOO_LONG if scv <= 1 else 1.35
 
 
 def simulate(queue: Queue, draw: Callable[[random.Random], float]) -> list[float]:
@@ -52,7 +59,8 @@ def test_mean_wait_is_that_of_a_simulation(
 ) -> None:
     queue = Queue(rate=utilization * servers, service_s=1.0, scv=scv, servers=servers)
     waits = simulate(queue, draw)
-    assert queue.mean_wait_s() == pytest.approx(sum(waits) / len(waits), rel=TOLERANCE)
+    low, high = bounds(scv)
+    assert low <= queue.mean_wait_s() / (sum(waits) / len(waits)) <= high
 
 
 @pytest.mark.parametrize(("servers", "utilization"), [(1, 0.8), (4, 0.8), (16, 0.8)])
@@ -63,7 +71,8 @@ def test_late_waits_are_those_of_a_simulation(
     queue = Queue(rate=utilization * servers, service_s=1.0, scv=scv, servers=servers)
     waits = sorted(simulate(queue, draw))
     measured = waits[int(0.95 * len(waits))]
-    assert queue.wait_quantile_s(0.95) == pytest.approx(measured, rel=0.25)
+    low, high = bounds(scv)
+    assert low <= queue.wait_quantile_s(0.95) / measured <= high
 
 
 def test_erlang_c_is_the_textbook_figure() -> None:
