@@ -122,10 +122,14 @@ class Comparison:
     cny_per_month: float | None
 
 
+def mean_tokens(subject: Subject, load: Load) -> int:
+    """Tokens of a mean request, those of the answer included where there is one."""
+    return load.prompt_tokens + (load.output_tokens if subject.kind.generates else 0)
+
+
 def monthly_million_tokens(subject: Subject, load: Load, requests_per_second: float) -> float:
     """Tokens read and written in a month at that rate."""
-    output = load.output_tokens if subject.kind.generates else 0
-    return requests_per_second * (load.prompt_tokens + output) * _HOURS_PER_MONTH * 3600 / 1e6
+    return requests_per_second * mean_tokens(subject, load) * _HOURS_PER_MONTH * 3600 / 1e6
 
 
 def compare(subject: Subject, load: Load, given: Assumptions) -> Comparison | None:
@@ -133,8 +137,8 @@ def compare(subject: Subject, load: Load, given: Assumptions) -> Comparison | No
     price = public_price(subject)
     if price is None:
         return None
-    output = load.output_tokens if subject.kind.generates else 0
-    tokens = load.prompt_tokens + output
+    tokens = mean_tokens(subject, load)
+    output = tokens - load.prompt_tokens
     blended = (load.prompt_tokens * price.input_cny + output * price.output_cny) / tokens
     if load.requests_per_second is None:
         return Comparison(price, None, blended, None)

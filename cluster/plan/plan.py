@@ -36,15 +36,26 @@ class Plan:
 
     @property
     def carried_million_tokens(self) -> float | None:
-        """What the machines read and write in a month at most; none where their speed is not known."""
-        total = 0.0
-        for one in self.mix.choices:
+        """What the machines read and write in a month at most, in the mix that was asked for.
+
+        Of the models whose public price is known, so that it can be set against the break-even volume.
+        None where a speed is not known.
+        """
+        compared = [
+            choice for choice, one in zip(self.mix.choices, self.comparisons, strict=True) if one is not None
+        ]
+        carried, headroom = [], []
+        for one in compared:
             if one.capacity_per_s is None:
                 return None
-            total += cost.monthly_million_tokens(
-                one.placement.subject, one.load, one.capacity_per_s * one.replicas
-            )
-        return total
+            capacity = one.capacity_per_s * one.replicas
+            carried.append(cost.monthly_million_tokens(one.placement.subject, one.load, capacity))
+            headroom.append(capacity / (one.load.requests_per_second or capacity))
+        if all(one.load.requests_per_second for one in compared):
+            # The first model that is at its end ends it for all.
+            factor = min(headroom, default=0.0)
+            return sum(volume / room * factor for volume, room in zip(carried, headroom, strict=True))
+        return sum(carried)
 
 
 def make(requirements: Requirements) -> Plan:
@@ -64,7 +75,7 @@ def finish(requirements: Requirements, chosen: Mix) -> Plan:
     comparisons = tuple(cost.compare(one.placement.subject, one.load, requirements) for one in chosen.choices)
     known = [one for one in comparisons if one is not None]
     volume = None
-    if chosen.bill is not None and len(known) == len(comparisons):
+    if chosen.bill is not None and known:
         volume = cost.break_even_million_tokens(chosen.bill.per_month, known)
     return Plan(requirements, chosen, comparisons, volume)
 

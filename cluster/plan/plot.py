@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from cluster.plan.failure import PlanFailed
@@ -10,8 +11,14 @@ from cluster.plan.plan import Plan, scaled
 _FACTORS = tuple(round(0.1 * step, 1) for step in range(1, 31))
 
 
+_TITLE_SIGNS = 100
+
+
 def curve(plan: Plan, factors: tuple[float, ...] = _FACTORS) -> list[tuple[float, float, float | None]]:
-    """Cost at multiples of the load: the factor, own machines a month, the public API a month; CNY."""
+    """Cost at multiples of the load: the factor, own machines a month, the public API a month; CNY.
+
+    The public API's is of the models whose price is known; none where no load is a rate.
+    """
     points = []
     for factor in factors:
         try:
@@ -19,9 +26,8 @@ def curve(plan: Plan, factors: tuple[float, ...] = _FACTORS) -> list[tuple[float
         except PlanFailed:
             continue
         assert one.mix.bill is not None
-        public = [each.cny_per_month if each else None for each in one.comparisons]
-        known = [each for each in public if each is not None]
-        points.append((factor, one.mix.bill.per_month, sum(known) if len(known) == len(public) else None))
+        known = [each.cny_per_month for each in one.comparisons if each and each.cny_per_month is not None]
+        points.append((factor, one.mix.bill.per_month, sum(known) if known else None))
     return points
 
 
@@ -41,14 +47,24 @@ def draw(plan: Plan, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     factors = [factor for factor, _, _ in points]
-    axes.step(factors, [own for _, own, _ in points], where="post", label="own machines")
+    axes.step(factors, [own for _, own, _ in points], where="pre", label="own machines")
     if all(public is not None for _, _, public in points):
-        axes.plot(factors, [public or 0.0 for _, _, public in points], label="public API, same tokens")
+        axes.plot(factors, [public or 0.0 for _, _, public in points], label=_public_label(plan))
     names = ", ".join(one.placement.subject.id for one in plan.mix.choices)
-    axes.set(xlabel="load, times the requirements", ylabel="CNY a month", ylim=(0, None), title=names)
+    axes.set(xlabel="load, times the requirements", ylabel="CNY a month", ylim=(0, None))
+    axes.set_title(textwrap.fill(names, _TITLE_SIGNS), fontsize="small")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     try:
         figure.savefig(path, format="png", dpi=120)
     except OSError as error:
         raise PlanFailed(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _public_label(plan: Plan) -> str:
+    unknown = [
+        choice.placement.subject.id
+        for choice, one in zip(plan.mix.choices, plan.comparisons, strict=True)
+        if one is None
+    ]
+    return f"public API, without {', '.join(unknown)}" if unknown else "public API, same tokens"

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cluster.plan import cost
 from cluster.plan.cost import Bill
 from cluster.plan.plan import Plan
 from cluster.plan.requirements import Requirements
@@ -57,6 +58,10 @@ def notes(plan: Plan) -> Iterator[str]:
     if plan.mix.bill is None:
         yield "no price or power is known of these GPUs, so there is no cost"
     yield from _break_even(plan)
+    pairs = zip(plan.mix.choices, plan.comparisons, strict=True)
+    unknown = [choice.placement.subject.id for choice, one in pairs if one is None]
+    if unknown:
+        yield f"no public price is known for {', '.join(unknown)}, which the comparison leaves out"
     yield (
         f"speeds are not measured: a roofline with {given.efficiency.bandwidth:.0%} of the bandwidth and "
         f"{given.efficiency.compute:.0%} of the dense peak; prices are assumptions"
@@ -188,7 +193,7 @@ def _replicas(choices: Sequence[Sizing]) -> Section:
             one.placement.kv_tokens,
             one.placement.longest_context,
             one.placement.slots(one.placement.context_tokens),
-            one.placement.slots(one.load.prompt_tokens + one.load.output_tokens),
+            one.placement.slots(cost.mean_tokens(one.placement.subject, one.load)),
         )
         for one in choices
     )
@@ -241,7 +246,7 @@ def _public(plan: Plan) -> Section:
         "million tokens/month",
         "CNY/month",
     )
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             choice.placement.subject.id,
             one.price.name,
@@ -253,6 +258,9 @@ def _public(plan: Plan) -> Section:
         for choice, one in zip(plan.mix.choices, plan.comparisons, strict=True)
         if one is not None
     )
+    if len(rows) > 1 and all(row[5] is not None for row in rows):
+        volume, money = (sum(float(row[index] or 0) for row in rows) for index in (4, 5))
+        rows = (*rows, ("all of these", None, None, None, round(volume), round(money)))
     busy = plan.requirements.costs.busy_share
     return Section(f"The same on the public API, at {busy:.0%} of the peak", columns, rows)
 

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cluster.plan import catalogue, listing, plan, plot, recommendation, report, requirements
+from cluster.plan import tables as plan_tables
 from cluster.plan.failure import PlanFailed
 from cluster.plan.plan import Plan
 from cluster.plan.requirements import Assumptions, ModelRequirement, Requirements
 from cluster.plan.roofline import Efficiency
 from cluster.plan.subject import QUANTIZATIONS
-from cluster.plan.tables import gpu as gpu_named
 from serve_app.cli import table
 from serve_app.cli.console import fail, warn
 from serve_app.serve_file import ServeFileError, load
@@ -93,7 +93,7 @@ def plan_command(  # noqa: PLR0913, PLR0917  (its options)
             wanted = {
                 "name": model,
                 "quantization": _quantization(quantization),
-                "gpu": gpu and gpu_named(gpu).name,
+                "gpu": gpu and plan_tables.gpu(gpu).name,
                 "context_tokens": context,
                 "concurrent": concurrent or (None if requests_per_second else 1),
                 "requests_per_second": requests_per_second,
@@ -115,7 +115,7 @@ def _quantization(given: str | None) -> str | None:
 def _requirements(
     wanted: dict[str, Any], first_token_s: float, machine_gpus: int | None, efficiency: dict[str, float]
 ) -> Requirements:
-    names = requirements.tables.gpus() if machine_gpus is not None else ()
+    names = plan_tables.gpus() if machine_gpus is not None else ()
     try:
         return Requirements(
             models=(ModelRequirement.model_validate(wanted),),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +28,12 @@ from tests.unit.cluster.plan.test_plan import GPUS, MODELS
 def test_checks_find_no_error_in_it(
     name: str, gpu: str | None, quantization: str | None, context: int, rate: float | None
 ) -> None:
-    wanted = {"name": name, "gpu": gpu, "quantization": quantization, "context_tokens": context}
+    wanted: dict[str, Any] = {
+        "name": name,
+        "gpu": gpu,
+        "quantization": quantization,
+        "context_tokens": context,
+    }
     wanted |= {"requests_per_second": rate, "prompt_tokens": 200, "output_tokens": 100}
     try:
         one = plan.make(requirements(wanted))
