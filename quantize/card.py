@@ -79,11 +79,19 @@ def _settings(manifest: Manifest) -> Iterable[tuple[str, ...]]:
     yield "damping, order", f"{settings.damp_percent}, {order}"
     yield "tensor parallel", f"up to {settings.tensor_parallel_size}"
     if manifest.padding:
-        yield "intermediate size", f"padded from {manifest.padding.before} to {manifest.padding.after} by zeros"
-    yield "calibration", f"{data.samples} samples, {data.tokens:,} tokens of `{data.file}`, seed {settings.seed}"
+        yield (
+            "intermediate size",
+            f"padded from {manifest.padding.before} to {manifest.padding.after} by zeros",
+        )
+    yield (
+        "calibration",
+        f"{data.samples} samples, {data.tokens:,} tokens of `{data.file}`, seed {settings.seed}",
+    )
     yield "time", f"{cost.seconds:,.0f} s on {cost.machine}"
-    yield "peak memory", _size(cost.peak_host_bytes) + (
-        f" on the host, {_size(cost.peak_gpu_bytes)} on the GPU" if cost.peak_gpu_bytes else ""
+    yield (
+        "peak memory",
+        _size(cost.peak_host_bytes)
+        + (f" on the host, {_size(cost.peak_gpu_bytes)} on the GPU" if cost.peak_gpu_bytes else ""),
     )
     yield "made with", ", ".join(f"{tool} {number}" for tool, number in manifest.tools.items())
 

@@ -135,9 +135,7 @@ def _tensors(folder: Path) -> dict[str, TensorInfo]:
     for name in names:
         found.update(_header(folder / str(name)))
     if weight_map and (lost := sorted(set(weight_map) - set(found))):
-        raise QuantizeError(
-            f"{folder}: {lost[0]} is in no shard, though {_INDEX} names it; copy it again"
-        )
+        raise QuantizeError(f"{folder}: {lost[0]} is in no shard, though {_INDEX} names it; copy it again")
     return found
 
 

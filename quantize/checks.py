@@ -40,7 +40,9 @@ def check_bits(bits: int) -> None:
         QuantizeError: Other bits.
     """
     if bits not in BITS:
-        raise QuantizeError(f"--bits {bits} is not supported: vLLM's GPTQ kernels are used with 4; use --bits 4")
+        raise QuantizeError(
+            f"--bits {bits} is not supported: vLLM's GPTQ kernels are used with 4; use --bits 4"
+        )
 
 
 def check_free(out: Path) -> None:

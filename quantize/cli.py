@@ -20,7 +20,9 @@ _output = Console(highlight=False, soft_wrap=True)
 
 EvaluationFile = Annotated[
     Path | None,
-    typer.Option("--eval", help="Held-out texts and questions, JSON lines; default: the set that comes along."),
+    typer.Option(
+        "--eval", help="Held-out texts and questions, JSON lines; default: the set that comes along."
+    ),
 ]
 MaxLoss = Annotated[str, typer.Option(help="Loss of perplexity or right answers that is allowed.")]
 TensorParallel = Annotated[int, typer.Option(min=1, help="GPUs that the checkpoint is split over.")]
@@ -37,10 +39,14 @@ def quantize(  # noqa: PLR0913, PLR0917  (a command has as many options as it ha
     bits: Annotated[int, typer.Option(help="Bits of a packed weight; 4.")] = 4,
     group_size: Annotated[int, typer.Option(help="Weights per scale: 32, 64 or 128.")] = 128,
     damp_percent: Annotated[float, typer.Option(help="Damping of the Hessian, 0 to 1.")] = 0.01,
-    desc_act: Annotated[bool, typer.Option("--desc-act", help="Columns of largest activation first.")] = False,
+    desc_act: Annotated[
+        bool, typer.Option("--desc-act", help="Columns of largest activation first.")
+    ] = False,
     calibration: Annotated[
         str | None,
-        typer.Option(help="JSON lines or text, a file or a data set of the hub; default: the set that comes along."),
+        typer.Option(
+            help="JSON lines or text, a file or a data set of the hub; default: the set that comes along."
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibration samples at most.")] = 128,
     sequence_length: Annotated[int, typer.Option(min=16, help="Tokens of a sample at most.")] = 2048,

@@ -107,7 +107,9 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise QuantizeError(f"{path}: {place}: {first['msg']}; it is of another version or damaged") from error
+        raise QuantizeError(
+            f"{path}: {place}: {first['msg']}; it is of another version or damaged"
+        ) from error
 
 
 def tool_versions() -> dict[str, str]:

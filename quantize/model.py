@@ -85,7 +85,9 @@ class StreamedModel:
         lost = self.block.load_state_dict(state, strict=False, assign=True)
         missing = [name for name in lost.missing_keys if "rotary" not in name]
         if missing:
-            raise QuantizeError(f"{self._checkpoint.folder} has no tensor {prefix}{missing[0]}; copy it again")
+            raise QuantizeError(
+                f"{self._checkpoint.folder} has no tensor {prefix}{missing[0]}; copy it again"
+            )
         self.block.requires_grad_(False).to(self._device)
 
     def run(self, hidden: Tensor, arguments: Arguments) -> Tensor:

@@ -9,6 +9,7 @@ from serve_app.cli import key, limits
 from serve_app.cli.audit import audit
 from serve_app.cli.check import check
 from serve_app.cli.configure import configure_command
+from serve_app.cli.plan import plan_command
 from serve_app.cli.secret import secret_command
 from serve_app.cli.token import token
 from serve_app.cli.up import apply, stop, up
@@ -26,6 +27,7 @@ app.command()(apply)
 app.command()(stop)
 app.command()(check)
 app.command()(quantize)
+app.command("plan")(plan_command)
 app.command()(token)
 app.command("secret")(secret_command)
 app.command("configure")(configure_command)
