@@ -106,6 +106,8 @@ spec:
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 # Clients steer Serve by headers otherwise; see serve_app/proxy.py.
 - {name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, value: "serve_app.proxy:middlewares"}
+# On SIGTERM Ray drains the node: Serve moves its replicas, and requests in hand end. Kubernetes waits a little longer.
+- {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ max 1 (sub (int $root.Values.serve.terminationGracePeriodSeconds) 30) | quote }}}
 - {name: RAY_SERVE_ENABLE_HA_PROXY, value: {{ ternary "1" "0" $root.Values.serve.haproxy | quote }}}
 {{- if $root.Values.serve.haproxy }}
 - {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: {{ include "qwen-serve.haproxyFolder" $root }}/haproxy.sh}
