@@ -1,7 +1,7 @@
 """``python -m cluster.helm.sync``: what the chart must carry itself, since Helm reads nothing outside of it.
 
-Prometheus' rules and Grafana's dashboards from ``cluster/monitoring``, and Filebeat's configuration from beside the
-audit. A test compares the copies with their sources.
+Prometheus' rules and Grafana's dashboards from ``cluster/monitoring``, and Filebeat's configuration from
+beside the audit. A test compares the copies with their sources.
 """
 
 from __future__ import annotations

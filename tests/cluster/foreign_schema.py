@@ -1,7 +1,7 @@
-"""What we use of kinds that neither Kubernetes nor KubeRay define, written down from their projects' references.
+"""What we use of kinds that are neither Kubernetes' nor KubeRay's, from their projects' references.
 
-No package carries these CRDs in a form that installs here, so these are our own, closed: a misspelt key, a value out
-of the range, a wrong type fails. A key that the chart begins to use must be added here, from the reference.
+No package carries these CRDs in a form that installs here, so these are our own, closed: a misspelt key, a value
+out of the range, a wrong type fails. A key that the chart begins to use must be added here, from the reference.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ _RULE: dict[str, Any] = {
 
 _PROMETHEUS_RULE = _map(
     ("groups",),
-    groups=_list(_map(("name", "rules"), name=_TEXT, interval=_DURATION, limit={"type": "integer"}, rules=_list(_RULE))),
+    groups=_list(
+        _map(("name", "rules"), name=_TEXT, interval=_DURATION, limit={"type": "integer"}, rules=_list(_RULE))
+    ),
 )
 
 _GATEWAY = _map(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -68,13 +68,13 @@ def values_of(variant: str, over: Mapping[str, Any] | None = None) -> Object:
 
 
 @cache
-def _texts(variant: str) -> tuple[str, ...]:
-    return tuple(chart.render(values_of(variant)).documents.values())
+def _rendered(variant: str) -> tuple[Object, ...]:
+    return tuple(rendered(values_of(variant)))
 
 
 def objects_of(variant: str) -> list[Object]:
     """All objects of a variant; the caller may change them."""
-    return parsed(_texts(variant))
+    return copy.deepcopy(list(_rendered(variant)))
 
 
 def rendered(values: Mapping[str, Any]) -> list[Object]:
@@ -82,15 +82,14 @@ def rendered(values: Mapping[str, Any]) -> list[Object]:
     return parsed(chart.render(values).documents.values())
 
 
-def parsed(texts: Any) -> list[Object]:
+def parsed(texts: Iterable[str]) -> list[Object]:
+    """The objects of YAML texts."""
     return [found for text in texts for found in yaml.safe_load_all(text) if found]
 
 
 def one(objects: list[Object], kind: str, name: str = "") -> Object:
     """The only object of a kind, or the one of a name."""
-    (found,) = [
-        item for item in objects if item["kind"] == kind and name in ("", item["metadata"]["name"])
-    ]
+    (found,) = [item for item in objects if item["kind"] == kind and name in ("", item["metadata"]["name"])]
     return found
 
 

@@ -87,7 +87,7 @@ def test_unknown_profile_is_named() -> None:
 
 
 def test_change_of_the_application_leaves_the_pods_as_they_are() -> None:
-    """KubeRay hands a changed serveConfigV2 to the cluster that runs, and rolls it when anything else changes."""
+    """KubeRay hands a changed serveConfigV2 to the cluster that runs, and rolls it for anything else."""
     before = values_of("standard")
     models = [*before["application"]["models"], {**before["application"]["models"][-1], "id": "another"}]
     changes: list[Object] = [{"application": {"models": models}}, {"ingress": {"serveReplicas": 3}}]

@@ -22,7 +22,7 @@ needs_crds = pytest.mark.skipif(
 
 def is_kubernetes_own(item: Object) -> bool:
     group = str(item["apiVersion"]).rpartition("/")[0]
-    return "." not in group or group.endswith(".k8s.io") and not group.startswith("gateway.")
+    return "." not in group or (group.endswith(".k8s.io") and not group.startswith("gateway."))
 
 
 def problem_of_kubernetes(item: Object, version: str = KUBERNETES[-1]) -> str | None:
@@ -83,9 +83,9 @@ def test_ray_service_is_valid_to_kuberay(objects: list[Object]) -> None:
         (lambda spec: spec["rayClusterConfig"]["workerGroupSpecs"][0].update(minReplicas="2"), "minReplicas"),
         (lambda spec: spec["rayClusterConfig"]["authOptions"].update(mode="mtls"), "mode"),
         (
-            lambda spec: spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0].update(
-                livenesProbe={}
-            ),
+            lambda spec: spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][
+                0
+            ].update(livenesProbe={}),
             "livenesProbe",
         ),
     ],
