@@ -11,9 +11,9 @@ from cluster.helm import chart
 FOLDER: Final = Path(__file__).resolve().parent
 
 _HEAD: Final = """\
-# Made by `make manifests` from the chart cluster/helm/qwen-serve with values-{profile}.yaml, and a test keeps it
-# so. Edit the values and make it anew, or patch it with Kustomize. docs/kubernetes.md says what must be there
-# before: KubeRay, the secrets, and the namespace:
+# Made by `make manifests` from the chart cluster/helm/qwen-serve with values-{profile}.yaml, and a test keeps
+# it so. Edit the values and make it anew, or patch it with Kustomize. docs/kubernetes.md says what must be
+# there before: KubeRay, the secrets, and the namespace:
 #   kubectl create namespace {namespace}
 #   kubectl apply -f cluster/kuberay/{profile}.yaml
 """

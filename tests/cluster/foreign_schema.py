@@ -1,7 +1,8 @@
 """What we use of kinds that are neither Kubernetes' nor KubeRay's, from their projects' references.
 
-No package carries these CRDs in a form that installs here, so these are our own, closed: a misspelt key, a value
-out of the range, a wrong type fails. A key that the chart begins to use must be added here, from the reference.
+No package carries these CRDs in a form that installs here, so these are our own, closed: a misspelt key, a
+value out of the range, a wrong type fails. A key that the chart begins to use must be added here, from the
+reference.
 """
 
 from __future__ import annotations

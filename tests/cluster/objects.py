@@ -13,7 +13,7 @@ from cluster.helm import chart
 
 Object = dict[str, Any]
 
-VARIANTS: dict[str, tuple[str, Object]] = {
+VARIANTS: Mapping[str, tuple[str, Object]] = {
     "defaults": ("", {}),
     "small": ("small", {}),
     "standard": ("standard", {}),
@@ -57,8 +57,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Object:
     result = copy.deepcopy(dict(base))
     for key, value in over.items():
         below = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = merged(below, value) if both else copy.deepcopy(value)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
     return result
 
 

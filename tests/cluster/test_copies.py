@@ -94,8 +94,8 @@ def test_command_writes_every_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(manifests, "FOLDER", tmp_path)
-    monkeypatch.setattr(command.sync, "ROOT", tmp_path)
-    monkeypatch.setattr(command.sync, "sync", list)
+    monkeypatch.setattr(sync, "ROOT", tmp_path)
+    monkeypatch.setattr(sync, "sync", list)
     assert command.main() == 0
     assert capsys.readouterr().out.split() == [f"{profile}.yaml" for profile in chart.PROFILES]
     for profile in chart.PROFILES:
