@@ -59,6 +59,13 @@ def test_ray_accepts_it(objects: list[Object]) -> None:
     assert schema.http_options.port == 8000
 
 
+def test_command_line_in_a_pod_finds_the_same_configuration(objects: list[Object]) -> None:
+    copy = one(objects, "ConfigMap", "qwen-serve-config")["data"]["serve_config.yaml"]
+    assert copy == one(objects, "RayService")["spec"]["serveConfigV2"]
+    mounts = dict(pod_templates(objects))["ingress"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "config", "mountPath": "/etc/qwen-serve/config", "readOnly": True} in mounts
+
+
 def test_our_own_check_finds_a_mistake_in_the_values(tmp_path: Path) -> None:
     objects = rendered({"application": {"auth": {"rolls": {}}}})
     with pytest.raises(ServeFileError, match="did you mean 'roles'"):

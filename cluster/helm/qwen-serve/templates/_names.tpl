@@ -29,6 +29,7 @@ qwen-serve/release: {{ include "qwen-serve.name" . }}
 
 {{/* Where Kubernetes mounts what the application reads and writes. */}}
 {{- define "qwen-serve.secretsFolder" -}}/etc/qwen-serve/secrets{{- end }}
+{{- define "qwen-serve.configFolder" -}}/etc/qwen-serve/config{{- end }}
 {{- define "qwen-serve.haproxyFolder" -}}/etc/qwen-serve/haproxy{{- end }}
 {{- define "qwen-serve.stateFolder" -}}/var/lib/qwen-serve{{- end }}
 {{- define "qwen-serve.cacheFolder" -}}/var/cache/qwen-serve{{- end }}

@@ -84,6 +84,7 @@ spec:
         - {name: haproxy, mountPath: {{ include "qwen-serve.haproxyFolder" $root }}, readOnly: true}
         {{- end }}
         {{- if eq .component "ingress" }}
+        - {name: config, mountPath: {{ include "qwen-serve.configFolder" $root }}, readOnly: true}
         - {name: state, mountPath: {{ include "qwen-serve.stateFolder" $root }}}
         {{- end }}
         {{- if $gpu }}

@@ -21,6 +21,8 @@
   configMap: {name: {{ include "qwen-serve.name" $root }}-haproxy, defaultMode: 0555}
 {{- end }}
 {{- if eq .component "ingress" }}
+- name: config
+  configMap: {name: {{ include "qwen-serve.name" $root }}-config}
 - name: state
   persistentVolumeClaim: {claimName: {{ include "qwen-serve.stateClaim" $root }}}
 {{- if $root.Values.filebeat.enabled }}
