@@ -38,12 +38,16 @@ def configuration(tmp_path: Path) -> Path:
     )
     path = written / "haproxy.cfg"
     HAProxyApi(cfg=config, config_file_path=str(path))._generate_config_file_internal()
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(mounted / "haproxy.sh"),
+    }
     subprocess.run(
         [mounted / "haproxy.sh", "-db", "-f", path, "-c"],
         check=True,
         capture_output=True,
-        env={**os.environ, "PATH": search},
+        env={**os.environ, **environment},
+        timeout=60,
     )
     return path
 

@@ -26,7 +26,7 @@ spec:
   {{- with $spec.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
-  terminationGracePeriodSeconds: {{ $root.Values.serve.terminationGracePeriodSeconds }}
+  terminationGracePeriodSeconds: {{ include "qwen-serve.gracePeriod" . }}
   securityContext:
     {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
   {{- with $spec.nodeSelector }}
@@ -100,6 +100,11 @@ spec:
     {{- include "qwen-serve.volumes" . | nindent 4 }}
 {{- end }}
 
+{{/* The head holds no requests, and is never idle: waiting for that would only keep the next one from starting. */}}
+{{- define "qwen-serve.gracePeriod" -}}
+{{ ternary 60 (int .root.Values.serve.terminationGracePeriodSeconds) (eq .component "head") }}
+{{- end }}
+
 {{/* No environment variable holds a secret's value: where one is needed, it refers to a Secret. */}}
 {{- define "qwen-serve.environment" -}}
 {{- $root := .root -}}
@@ -108,7 +113,7 @@ spec:
 # Clients steer Serve by headers otherwise; see serve_app/proxy.py.
 - {name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, value: "serve_app.proxy:middlewares"}
 # On SIGTERM Ray drains the node: Serve moves its replicas, and requests in hand end. Kubernetes waits a little longer.
-- {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ max 1 (sub (int $root.Values.serve.terminationGracePeriodSeconds) 30) | quote }}}
+- {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: {{ max 1 (sub (include "qwen-serve.gracePeriod" . | int) 30) | quote }}}
 - {name: RAY_SERVE_ENABLE_HA_PROXY, value: {{ ternary "1" "0" $root.Values.serve.haproxy | quote }}}
 {{- if $root.Values.serve.haproxy }}
 - {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: {{ include "qwen-serve.haproxyFolder" $root }}/haproxy.sh}
