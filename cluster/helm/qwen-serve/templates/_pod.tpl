@@ -9,6 +9,7 @@ A pod template of the Ray cluster. Called with: root, component (head, ingress o
 metadata:
   labels:
     {{- include "qwen-serve.selector" $root | nindent 4 }}
+    app.kubernetes.io/part-of: qwen-serve
     app.kubernetes.io/component: {{ .component }}
     qwen-serve/group: {{ .group }}
   annotations:
