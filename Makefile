@@ -15,11 +15,11 @@ IS_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12)
 PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
 	$$name -c '$(IS_PYTHON)' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help setup demo serve stop test lint bench lock clean
+.PHONY: help setup demo serve stop test test-cluster manifests lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## create .venv with the locked dependencies (quick when nothing has changed)
 	@test -n "$(PYTHON)" || { echo "error: there is no Python 3.11 or 3.12; on Debian: apt-get install python3 python3-venv," \
@@ -43,6 +43,12 @@ lint: setup ## style, import direction, types
 
 test: setup demo lint ## everything: lint, then all tests
 	$(BIN)/python -m pytest
+
+test-cluster: setup ## what is installed on a cluster: chart, manifests, policies, Dockerfiles
+	$(BIN)/python -m pytest tests/cluster
+
+manifests: setup ## copy into the chart what it carries, and render the plain manifests of cluster/kuberay anew
+	$(BIN)/python -m cluster.kuberay
 
 bench: setup demo ## every peer side by side: a table, bench/results/*.json and a plot (about 20 minutes)
 	@exec $(BIN)/python -m bench

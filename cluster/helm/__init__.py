@@ -1,0 +1,1 @@
+"""The Helm chart, and what of this repository is copied into it."""
