@@ -14,7 +14,7 @@ class VitalMetrics:
     def __init__(self) -> None:
         self._ledger = Gauge(
             "qwen_serve_ledger_reachable",
-            description="1 while the ledger of the limits answers, otherwise 0.",
+            description="1 while the limits' ledger answers, otherwise 0.",
         )
         self._state = Gauge(
             "qwen_serve_model_state",

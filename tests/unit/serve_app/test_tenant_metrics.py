@@ -15,7 +15,7 @@ from serve_app.observation import Observation
 from serve_app.tenant_metrics import MAX_TENANTS, OTHERS, TenantMetrics
 from serve_app.usage.prices import PriceConfig
 
-COUNTED: Counter[tuple[str, ...]] = Counter()
+counted: Counter[tuple[str, ...]] = Counter()
 
 
 class ReadableCounter:
@@ -28,12 +28,12 @@ class ReadableCounter:
     def inc(self, value: float, tags: Mapping[str, str]) -> None:
         assert value > 0
         assert set(tags) == set(self._tag_keys)
-        COUNTED[self._name, *(tags[key] for key in self._tag_keys)] += value  # type: ignore[assignment]
+        counted[self._name, *(tags[key] for key in self._tag_keys)] += value  # type: ignore[assignment]
 
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> TenantMetrics:
-    COUNTED.clear()
+    counted.clear()
     monkeypatch.setattr(tenant_metrics, "Counter", ReadableCounter)
     prices = PriceConfig(
         input_cny_per_million_tokens=Decimal(2),
@@ -54,7 +54,7 @@ def test_tokens_and_their_price_are_counted_by_tenant_and_model(metrics: TenantM
     metrics.record(ended("search", "chat", 1000, 500))
     metrics.record(ended("search", "chat", 1000, 0))
     metrics.record(ended("search", "free", 7, 0))
-    assert COUNTED == {
+    assert counted == {
         ("qwen_serve_tenant_requests", "search", "chat"): 2,
         ("qwen_serve_tenant_requests", "search", "free"): 1,
         ("qwen_serve_tenant_tokens", "search", "chat", "in"): 2000,
@@ -68,13 +68,13 @@ def test_tokens_and_their_price_are_counted_by_tenant_and_model(metrics: TenantM
 def test_request_without_a_caller_or_a_model_is_nobodys(metrics: TenantMetrics) -> None:
     metrics.record(Observation("id", "id-1", "POST", "/v1", model="chat"))
     metrics.record(ended("search", "", 1, 1))
-    assert not COUNTED
+    assert not counted
 
 
 def test_series_are_bounded_whatever_the_tokens_say(metrics: TenantMetrics) -> None:
     for number in range(MAX_TENANTS + 50):
         metrics.record(ended(f"tenant-{number}", "chat", 1, 1))
     metrics.record(ended("tenant-0", "chat", 1, 1))
-    requests = {key[1]: count for key, count in COUNTED.items() if key[0] == "qwen_serve_tenant_requests"}
+    requests = {key[1]: count for key, count in counted.items() if key[0] == "qwen_serve_tenant_requests"}
     assert len(requests) == MAX_TENANTS + 1
     assert (requests["tenant-0"], requests[OTHERS]) == (2, 50)
