@@ -1,4 +1,4 @@
-"""What tenants use and what it costs, as metrics. Bills are made from the usage table, which loses nothing."""
+"""What tenants use and what it costs, as metrics. Bills are made from the usage table instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serve_app.observation import Observation
 from serve_app.usage.prices import PriceConfig
 
 MAX_TENANTS: Final = 200
-"""Tenants are named by whoever issues keys and tokens, so there are few; this bounds the series all the same."""
+"""They are named by whoever issues keys and tokens, so they are few; this bounds the series all the same."""
 OTHERS: Final = "other"
 
 

@@ -14,20 +14,21 @@ from deployments.timing import Timing
 
 CALL = Call(Task.CHAT, {"messages": [{"role": "user", "content": "secret"}]}, "qwen-max", "order-66-abc")
 USAGE = Usage(7, 3, Timing(first_token_s=0.01, engine_s=0.05, queue_s=0.002))
+REFUSAL = Refusal(Reason.INVALID, "no")
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     logger = logging.getLogger("ray.serve")
     logger.addHandler(caplog.handler)  # Serve keeps its logger from handing on
     with caplog.at_level(logging.INFO, logger="ray.serve"):
-        yield caplog.records
+        yield caplog
     logger.removeHandler(caplog.handler)
 
 
-def only(lines: list[logging.LogRecord]) -> dict[str, object]:
-    first = lines[0]
-    assert all(line is first for line in lines)
+def only(lines: pytest.LogCaptureFixture) -> dict[str, object]:
+    first = lines.records[0]
+    assert all(line is first for line in lines.records)
     assert first.getMessage() == "call"
     assert "secret" not in str(first.__dict__)
     return first.__dict__
@@ -35,7 +36,7 @@ def only(lines: list[logging.LogRecord]) -> dict[str, object]:
 
 @pytest.mark.parametrize("result", [Answer(b"{}", USAGE), StreamEnd(5, USAGE)])
 async def test_line_tells_what_was_used_and_how_long_it_took(
-    lines: list[logging.LogRecord], result: Answer | StreamEnd
+    lines: pytest.LogCaptureFixture, result: Answer | StreamEnd
 ) -> None:
     with logged(CALL, stream=True) as line:
         line.tell(result)
@@ -45,11 +46,9 @@ async def test_line_tells_what_was_used_and_how_long_it_took(
     assert (said["queue_ms"], said["engine_ms"]) == (2.0, 50.0)
 
 
-@pytest.mark.parametrize(
-    "result", [Refusal(Reason.INVALID, "no"), StreamEnd(0, USAGE, Refusal(Reason.INVALID, "no"))]
-)
+@pytest.mark.parametrize("result", [REFUSAL, StreamEnd(0, USAGE, REFUSAL)])
 async def test_line_tells_why_a_call_was_refused(
-    lines: list[logging.LogRecord], result: Refusal | StreamEnd
+    lines: pytest.LogCaptureFixture, result: Refusal | StreamEnd
 ) -> None:
     with logged(CALL, stream=False) as line:
         line.tell(result)
@@ -57,7 +56,7 @@ async def test_line_tells_why_a_call_was_refused(
 
 
 async def test_line_tells_that_a_call_was_cancelled_even_if_the_engine_answers(
-    lines: list[logging.LogRecord],
+    lines: pytest.LogCaptureFixture,
 ) -> None:
     begun = asyncio.Event()
 
@@ -76,7 +75,7 @@ async def test_line_tells_that_a_call_was_cancelled_even_if_the_engine_answers(
     assert only(lines)["outcome"] == "cancelled"
 
 
-async def test_line_is_written_when_a_call_raises(lines: list[logging.LogRecord]) -> None:
+async def test_line_is_written_when_a_call_raises(lines: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RuntimeError), logged(CALL, stream=False):
         raise RuntimeError
     assert only(lines)["outcome"] == "failed"
