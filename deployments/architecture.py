@@ -1,7 +1,7 @@
 """What a checkpoint's ``config.json`` says of a model's shape, and what follows from it.
 
 Counts are exact for the dense Qwen2 and Qwen3 families (the tests compare them with the published
-totals); for other families they are not meant.
+totals); for other families they are not meant. What they weigh on a GPU is in ``deployments.memory``.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ class Architecture:
         return self.name.startswith(("Qwen2", "Qwen3")) and "Moe" not in self.name
 
     @property
+    def has_query_norm(self) -> bool:
+        """Whether queries and keys are normed (Qwen3), rather than projected with a bias (Qwen2)."""
+        return self.name.startswith("Qwen3")
+
+    @property
     def attention_size(self) -> int:
         """Values that all query heads have together: what the output projection reads."""
         return self.num_attention_heads * self.head_dim
@@ -116,7 +121,7 @@ class Architecture:
         Args:
             output_matrix: Count an output matrix that is not tied; pooling models run without it.
         """
-        if self.name.startswith("Qwen3"):
+        if self.has_query_norm:
             extra = 2 * self.head_dim  # norms of query and key
         else:
             extra = (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim  # biases
@@ -124,21 +129,6 @@ class Architecture:
         matrices = 2 if output_matrix and not self.tied_embeddings else 1
         vision = self.vision.parameters(self.hidden_size) if self.vision else 0
         return self.linear_parameters + norms + matrices * self.vocab_size * self.hidden_size + vision
-
-    def weight_bytes(self, *, value_bytes: int = 2, output_matrix: bool = True) -> float:
-        """Bytes of the weights: packed ones at their bits plus a 16-bit scale per group.
-
-        Args:
-            value_bytes: Bytes of a value that is not packed.
-            output_matrix: As in ``parameters``.
-        """
-        total = self.parameters(output_matrix=output_matrix)
-        if self.quantization is None or not self.quantization.bits:
-            return total * value_bytes
-        group_size = self.quantization.group_size or -1
-        scale_bits = 16 / group_size if group_size > 0 else 0
-        packed = self.linear_parameters * (self.quantization.bits + scale_bits) / 8
-        return packed + (total - self.linear_parameters) * value_bytes
 
     def kv_bytes_per_token(self, tensor_parallel_size: int, *, value_bytes: int = 2) -> int:
         """Bytes of KV cache that a token takes on each GPU, which holds one key/value head at least."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployments.architecture import Architecture, Quantization, VisionTower
-from deployments.checkpoint import local_folder
-from deployments.config import ModelKind
+from deployments.checkpoint import local_folder, read_architecture
+from deployments.config import ModelConfig, ModelKind
 
 _GENERATION_TOKENS = 32768
 _POOLING_TOKENS = 8192
@@ -126,6 +126,28 @@ def find(source: str) -> Entry | None:
     if local_folder(source) is None and not separator:
         return _BY_SOURCE.get(source.lower())
     return _BY_NAME.get(_last_part(source).lower())
+
+
+def architecture(source: str) -> Architecture | None:
+    """A model's shape: the checkpoint's own word, or the catalogue's where the checkpoint is not here.
+
+    Args:
+        source: As for ``find``.
+
+    Raises:
+        CheckpointError: The folder that it names cannot be read, and the catalogue does not know it either.
+    """
+    folder, entry = local_folder(source), find(source)
+    if folder is None or (entry and not folder.is_dir()):
+        return entry.architecture if entry else None
+    return read_architecture(folder)
+
+
+def overrides(model: ModelConfig, entry: Entry | None) -> dict[str, Any]:
+    """What replaces parts of the checkpoint's ``config.json``: the model's word, else the catalogue's."""
+    kwargs = {**(entry.engine_kwargs if entry else {}), **model.engine_kwargs}
+    replaced = kwargs.get("hf_overrides")
+    return replaced if isinstance(replaced, dict) else {}
 
 
 def successor(source: str) -> str | None:

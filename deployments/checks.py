@@ -14,7 +14,7 @@ from typing import Literal
 
 from deployments import catalog, fit, split
 from deployments.architecture import Architecture
-from deployments.checkpoint import CheckpointError, local_folder, read_architecture
+from deployments.checkpoint import CheckpointError, local_folder
 from deployments.config import AcceleratorConfig, ModelConfig, ModelKind, SimulationConfig
 from deployments.problem import Problem
 from deployments.weights import Location, WeightsError
@@ -54,7 +54,7 @@ def problems(
     if successor:
         return [Problem("source", _retired(model.source, successor)), *found]
     try:
-        architecture = _architecture(model.source, entry)
+        architecture = catalog.architecture(model.source)
     except CheckpointError as error:
         # The folder of a GPU model may be on the cluster's machines only.
         folder = local_folder(model.source)
@@ -95,14 +95,6 @@ def this_cpu_flags() -> frozenset[str]:
         return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return frozenset(line.partition(":")[2].split())
-
-
-def _architecture(source: str, entry: catalog.Entry | None) -> Architecture | None:
-    """The checkpoint's own word, or the catalogue's where the checkpoint is not here."""
-    folder = local_folder(source)
-    if folder is None or (entry and not folder.is_dir()):
-        return entry.architecture if entry else None
-    return read_architecture(folder)
 
 
 def _shape(
@@ -209,7 +201,7 @@ def _kind(model: ModelConfig, architecture: Architecture, entry: catalog.Entry |
 
 def _final_name(model: ModelConfig, architecture: Architecture, entry: catalog.Entry | None) -> str:
     """The architecture that the engine will run: overrides may replace the checkpoint's."""
-    names = fit.overrides(model, entry).get("architectures")
+    names = catalog.overrides(model, entry).get("architectures")
     return str(names[0]) if isinstance(names, list) and names else architecture.name
 
 

@@ -208,14 +208,17 @@ class ModelConfig(FrozenConfig):
         description="A warm model sleeps so deep: 1 keeps its weights in the host's memory, 2 reads them "
         "again on waking; none: its engine cannot sleep.",
     )
-    sleep_memory_bytes: PositiveInt = Field(
-        1 << 30,
-        description="Host memory that a replica takes while it sleeps, bytes; at level 1 about the weights.",
+    sleep_memory_bytes: PositiveInt | None = Field(
+        None,
+        description="Host memory that a replica takes while it sleeps, bytes; default: from the model's "
+        "size, at level 1 its weights and 1 GiB.",
     )
     cpu_threads: PositiveInt = Field(1, description="OpenMP threads of an engine without a GPU.")
     autoscale: AutoscaleConfig = Field(default_factory=AutoscaleConfig, description="Replicas and queues.")
-    expected_load_s: PositiveFloat = Field(
-        60, description="From placed to ready, seconds, as clients are told until it has been measured."
+    expected_load_s: PositiveFloat | None = Field(
+        None,
+        description="From placed to ready, seconds, as clients are told until it has been measured; default: "
+        "from the checkpoint's size.",
     )
     graceful_shutdown_timeout_s: PositiveFloat = Field(
         600, description="A replica that stops may finish its requests for so long, seconds."

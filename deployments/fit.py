@@ -6,25 +6,15 @@ Each function looks at one of them and yields the problems it finds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from deployments import catalog, split
 from deployments.architecture import Architecture
 from deployments.checkpoint import longest_context
 from deployments.config import AcceleratorConfig, ModelConfig
 from deployments.problem import Problem
-
-_GPU_MEMORY_UTILIZATION = 0.92
-"""vLLM's default share of a GPU's memory (``CacheConfig.gpu_memory_utilization``)."""
+from deployments.room import Room
 
 _GIB = 1024**3
-
-
-def overrides(model: ModelConfig, entry: catalog.Entry | None) -> dict[str, Any]:
-    """What replaces parts of the checkpoint's ``config.json``: the model's word, else the catalogue's."""
-    kwargs = {**(entry.engine_kwargs if entry else {}), **model.engine_kwargs}
-    replaced = kwargs.get("hf_overrides")
-    return replaced if isinstance(replaced, dict) else {}
 
 
 def quantization(model: ModelConfig, architecture: Architecture) -> Iterator[Problem]:
@@ -98,7 +88,7 @@ def _groups(architecture: Architecture, size: int, group_size: int, possible: st
 
 def context(model: ModelConfig, architecture: Architecture, entry: catalog.Entry | None) -> Iterator[Problem]:
     """The context asked for against what the model allows."""
-    longest = longest_context(overrides(model, entry), architecture.max_position_embeddings)
+    longest = longest_context(catalog.overrides(model, entry), architecture.max_position_embeddings)
     if model.max_model_len and model.max_model_len > longest:
         yield Problem(
             "max_model_len",
@@ -118,38 +108,40 @@ def memory(
     entry: catalog.Entry | None,
     accelerator: AcceleratorConfig,
 ) -> Iterator[Problem]:
-    """A lower bound of a GPU's memory: weights, and the KV cache of one request of full length.
+    """A GPU's memory against what the model takes of it; vLLM does not start without room for one request.
 
-    vLLM does not start without room for both. Activations and CUDA graphs come on top, so a model that
-    passes may still be too large; the planner knows more.
+    Weights and KV cache are known exactly, and refuse. Activations and CUDA graphs are estimated
+    (``deployments.memory``), and warn.
     """
-    if not architecture.is_dense_qwen:
+    room = Room.of(model, architecture, entry, accelerator)
+    if room is None:
         return
-    tokens = model.max_model_len or (entry.context_tokens if entry else architecture.max_position_embeddings)
-    weights = _weights_gib(model, architecture)
-    cache = _cache_gib(model, architecture, tokens)
-    share = model.engine_kwargs.get("gpu_memory_utilization")
-    usable = accelerator.memory_gib * (share if isinstance(share, float) else _GPU_MEMORY_UTILIZATION)
-    needs = f"each {model.accelerator} would hold at least {weights:.1f} GiB of weights"
-    has = f"the engine has {usable:.1f} of its {accelerator.memory_gib:g} GiB"
+    weights, usable = room.estimate.weights_bytes, room.usable_bytes
+    cache = room.needed_kv_bytes
+    needs = f"each {model.accelerator} holds {weights / _GIB:.1f} GiB of weights"
+    has = f"the engine has {usable / _GIB:.1f} of its {accelerator.memory_gib:g} GiB"
     if weights > usable:
         advice = "raise tensor_parallel_size, or take the INT4 form or a larger accelerator"
         yield Problem("tensor_parallel_size", f"{needs}, but {has}; {advice}")
     elif weights + cache > usable:
-        more = f"and {cache:.1f} GiB of KV cache for one request of {tokens} tokens"
+        whose = "" if room.kv_cache_bytes else f" for one request of {room.tokens} tokens"
+        more = f"and {cache / _GIB:.1f} GiB of KV cache{whose}"
         advice = "lower max_model_len or raise tensor_parallel_size"
         yield Problem("max_model_len", f"{needs} {more}, but {has}; {advice}")
+    elif room.memory_tokens < room.tokens:
+        yield _short(room, f"{needs} and", has)
 
 
-def _weights_gib(model: ModelConfig, architecture: Architecture) -> float:
-    value_bytes = 4 if model.dtype == "float32" else 2
-    total = architecture.weight_bytes(value_bytes=value_bytes, output_matrix=model.kind.generates)
-    return total / model.tensor_parallel_size / _GIB
-
-
-def _cache_gib(model: ModelConfig, architecture: Architecture, tokens: int) -> float:
-    value_bytes = 4 if model.dtype == "float32" else 2
-    if "fp8" in str(model.engine_kwargs.get("kv_cache_dtype", "")):
-        value_bytes = 1
-    per_token = architecture.kv_bytes_per_token(model.tensor_parallel_size, value_bytes=value_bytes)
-    return tokens * per_token / _GIB
+def _short(room: Room, needs: str, has: str) -> Problem:
+    longest = room.memory_tokens
+    if room.kv_cache_bytes is not None and room.left_bytes >= room.kv_cache_bytes:
+        message = f"holds requests of {longest} tokens, not {room.tokens}; raise it, or lower max_model_len"
+        return Problem("kv_cache_bytes", message)
+    step = (room.estimate.activation_bytes + room.estimate.graph_bytes) / _GIB
+    left = f"requests of {longest} tokens" if longest else "no request"
+    return Problem(
+        "max_model_len",
+        f"{needs} about {step:.1f} GiB of activations and CUDA graphs, and {has}: its KV cache has room for "
+        f"{left}, not {room.tokens}; lower it or engine_kwargs.max_num_seqs, or raise tensor_parallel_size",
+        "warning",
+    )

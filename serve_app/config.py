@@ -7,6 +7,9 @@ from typing import Self
 
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, PositiveInt, model_validator
 
+from deployments import catalog
+from deployments.architecture import Architecture
+from deployments.checkpoint import CheckpointError
 from deployments.config import AcceleratorConfig, AcceleratorName, FrozenConfig, ModelConfig, ModelId
 from deployments.fleet import FleetConfig, FleetModel, FleetRules
 from deployments.weights.config import WeightsConfig
@@ -93,9 +96,17 @@ class CatalogueConfig(FrozenConfig):
     @property
     def fleet_config(self) -> FleetConfig:
         """The fleet policy's view of it."""
-        models = tuple(FleetModel.from_config(model) for model in self.models)
+        models = tuple(FleetModel.from_config(model, _architecture(model)) for model in self.models)
         # In Ray 2.60 a sleeping replica keeps its placement group, and with it its GPUs.
         return FleetConfig(**self.fleet.model_dump(), models=models, sleep_frees_gpus=False)
+
+
+def _architecture(model: ModelConfig) -> Architecture | None:
+    """Its shape where this machine or the catalogue knows it."""
+    try:
+        return None if model.simulation is not None else catalog.architecture(model.source)
+    except CheckpointError:
+        return None
 
 
 class AppConfig(CatalogueConfig):

@@ -15,7 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from deployments.architecture import Architecture
 from deployments.config import AcceleratorName, FrozenConfig, ModelConfig, ModelId
+from deployments.expectation import Expectation
 from deployments.fleet.observation import NOTHING, Footprint
 
 CPU = "CPU"
@@ -68,14 +70,17 @@ class FleetModel(FrozenConfig):
         return self
 
     @classmethod
-    def from_config(cls, model: ModelConfig, **fleet: object) -> Self:
+    def from_config(
+        cls, model: ModelConfig, architecture: Architecture | None = None, **fleet: object
+    ) -> Self:
         """The fleet's view of a configured model.
 
         Args:
             model: As the operator wrote it.
+            architecture: Its shape, from which follows what the operator has left out; none: it is not known.
             fleet: Fields that ``ModelConfig`` does not have, or has with other bounds.
         """
-        scale = model.autoscale
+        scale, expected = model.autoscale, Expectation.of(model, architecture)
         known: dict[str, object] = {
             "id": model.id,
             "accelerator": model.accelerator,
@@ -85,8 +90,8 @@ class FleetModel(FrozenConfig):
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": scale.target_ongoing_requests,
             "reports_kv_cache": model.kind.generates,
-            "expected_load_s": model.expected_load_s,
-            "sleep_bytes": model.sleep_memory_bytes if _can_sleep(model) else None,
+            "expected_load_s": expected.load_s,
+            "sleep_bytes": expected.sleep_bytes if _can_sleep(model) else None,
         }
         return cls.model_validate({**known, **fleet})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from quantize.cli import quantize
 from serve_app.cli import key, limits
 from serve_app.cli.audit import audit
 from serve_app.cli.check import check
@@ -24,6 +25,7 @@ app.command()(up)
 app.command()(apply)
 app.command()(stop)
 app.command()(check)
+app.command()(quantize)
 app.command()(token)
 app.command("secret")(secret_command)
 app.command("configure")(configure_command)

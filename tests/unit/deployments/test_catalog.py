@@ -107,12 +107,6 @@ def test_published_int4_forms_of_72b_are_padded(family: str) -> None:
     assert (packed.quantization.bits, packed.quantization.group_size) == (4, 128)
 
 
-def test_int4_weights_are_nearly_as_large_as_the_published_files() -> None:
-    # The hub lists two files of 3.98 and 2.94 GB; zero points and group indexes are not counted here.
-    size = entry_of("Qwen/Qwen2-VL-7B-Instruct-GPTQ-Int4").architecture.weight_bytes()
-    assert 0.99 * 6.92e9 < size < 6.92e9
-
-
 def test_parsers_follow_the_family() -> None:
     assert entry_of("Qwen/Qwen2.5-7B-Instruct").tool_parser == "hermes"
     assert entry_of("Qwen/Qwen2.5-7B-Instruct").reasoning_parser is None

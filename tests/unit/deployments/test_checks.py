@@ -309,21 +309,6 @@ def test_original_generation_is_known_by_its_architecture_too(tmp_path: Path) ->
     assert "vLLM dropped after 0.23.0" in problem.message
 
 
-def test_weights_larger_than_the_gpus_are_refused() -> None:
-    problem = only(check("Qwen/Qwen2.5-72B-Instruct", accelerator="A10", tensor_parallel_size=4))
-    assert problem.path == "tensor_parallel_size"
-    assert "at least 33.9 GiB of weights" in problem.message
-    assert "20.6 of its 22.4 GiB" in problem.message
-
-
-def test_no_room_for_one_request_is_refused() -> None:
-    fields = {"accelerator": "A10", "tensor_parallel_size": 1}
-    problem = only(check("Qwen/Qwen3-8B", **fields, max_model_len=40960))
-    assert problem.path == "max_model_len"
-    assert "one request of 40960 tokens" in problem.message
-    assert check("Qwen/Qwen3-8B", **fields, max_model_len=16384) == []
-
-
 def test_model_that_nothing_is_known_of_is_a_warning() -> None:
     problem = only(check("someone/their-model"))
     assert (problem.path, problem.severity) == ("source", "warning")

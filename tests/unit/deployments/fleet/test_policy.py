@@ -8,6 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from deployments import catalog
 from deployments.config import AutoscaleConfig, ModelConfig, ModelKind
 from deployments.fleet import Action, Decision, FleetConfig, FleetModel, ModelState
 from tests.unit.deployments.fleet.world import World, model
@@ -238,3 +239,14 @@ def test_configured_model_that_may_go_to_zero_is_not_pinned() -> None:
     config = ModelConfig(id="a", source="a", kind=ModelKind.TEXT, autoscale=AutoscaleConfig(min_replicas=0))
 
     assert not FleetModel.from_config(config).pinned
+
+
+def test_configured_model_is_expected_by_its_size() -> None:
+    source = "Qwen/Qwen2.5-32B-Instruct"
+    config = ModelConfig(id="a", source=source, kind=ModelKind.TEXT, accelerator="A100", sleep_level=1)
+
+    known = FleetModel.from_config(config, catalog.architecture(source))
+
+    assert known.expected_load_s > FleetModel.from_config(config).expected_load_s == 60
+    assert known.sleep_bytes is not None
+    assert known.sleep_bytes > 65e9

@@ -35,6 +35,17 @@ def test_check_says_ok(config: Path) -> None:
     assert "ok, 4 models, 7 aliases" in output
 
 
+def test_check_tells_the_memory_of_each_gpu(config: Path) -> None:
+    assert "Memory of each GPU" not in run("check", str(config))[1], "there is none"
+
+    code, output = run("check", str(ROOT / "configs" / "a100-a10.yaml"))
+
+    assert code == 0
+    assert "weights GiB" in output
+    (row,) = [line for line in output.splitlines() if line.lstrip().startswith("qwen2.5-32b-instruct ")]
+    assert row.split()[:5] == ["qwen2.5-32b-instruct", "2", "x", "A100-80G", "30.71"]
+
+
 def test_check_of_a_broken_file_names_the_key_and_exits_with_2(config: Path) -> None:
     config.write_text(config.read_text(encoding="utf-8").replace("kind: text", "knd: text"), encoding="utf-8")
     code, output = run("check", str(config))
