@@ -31,6 +31,10 @@ def _quantile(quantile: float, series: str, by: str = "model", label: str = "mod
     return f"histogram_quantile({quantile}, sum by ({by}, le) ({rate}))"
 
 
+def _rate(series: str, by: str) -> str:
+    return f'sum by ({by}) (rate({series}{{model=~"$model"}}[$__rate_interval]))'
+
+
 def _clients() -> list[Panel]:
     ttft = "ray_qwen_serve_time_to_first_token_seconds"
     return [
@@ -38,7 +42,7 @@ def _clients() -> list[Panel]:
             "Requests by status",
             PER_SECOND,
             Query(
-                'sum by (model, status) (rate(ray_qwen_serve_requests_total{model=~"$model"}[$__rate_interval]))',
+                _rate("ray_qwen_serve_requests_total", "model, status"),
                 "{{model}} {{status}}",
             ),
         ),
@@ -57,7 +61,7 @@ def _clients() -> list[Panel]:
             "Tokens out",
             COUNT,
             Query(
-                'sum by (model) (rate(ray_qwen_serve_output_tokens_total{model=~"$model"}[$__rate_interval]))',
+                _rate("ray_qwen_serve_output_tokens_total", "model"),
                 "{{model}}",
             ),
             about="Per second.",
@@ -66,7 +70,7 @@ def _clients() -> list[Panel]:
             "Streams that broke",
             PER_SECOND,
             Query(
-                'sum by (model) (rate(ray_qwen_serve_broken_streams_total{model=~"$model"}[$__rate_interval]))',
+                _rate("ray_qwen_serve_broken_streams_total", "model"),
                 "{{model}}",
             ),
         ),

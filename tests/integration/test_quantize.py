@@ -147,9 +147,7 @@ def test_curl_example_of_the_readme_is_answered(served: Application, name: str, 
 async def test_every_question_of_the_corpus_is_answered_as_before(served: Application) -> None:
     from deployments.demo import corpus
 
-    async with openai.AsyncOpenAI(
-        base_url=f"{served.url}/v1", api_key=served.token, max_retries=0
-    ) as client:
+    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.token, max_retries=0) as client:
         pairs = corpus.load_chat()
         answers = await asyncio.gather(*(answer_to(client, pair.question) for pair in pairs))
     assert {p.question: a for p, a in zip(pairs, answers, strict=True) if a != p.answer} == {}

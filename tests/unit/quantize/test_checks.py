@@ -60,9 +60,7 @@ def test_attention_that_would_be_cut_is_told(folder: Path) -> None:
 
 
 def test_heads_that_gpus_do_not_divide_are_told(tmp_path: Path) -> None:
-    folder = write_checkpoint(
-        tmp_path / "odd", hidden_size=192, num_attention_heads=3, num_key_value_heads=3
-    )
+    folder = write_checkpoint(tmp_path / "odd", hidden_size=192, num_attention_heads=3, num_key_value_heads=3)
     with pytest.raises(QuantizeError, match="3 attention heads cannot be divided over 2"):
         _size(folder, tensor_parallel_size=2, pad=True)
 

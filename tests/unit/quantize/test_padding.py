@@ -35,12 +35,7 @@ def test_padded_mlp_is_exactly_equivalent(inner: int, extra: int, seed: int) -> 
         for name, tensor in mlp.state_dict().items()
     }
     mlp.load_state_dict(state)
-    wide.load_state_dict(
-        {
-            name: pad(f"mlp.{name}", tensor, inner + extra)
-            for name, tensor in state.items()
-        }
-    )
+    wide.load_state_dict({name: pad(f"mlp.{name}", tensor, inner + extra) for name, tensor in state.items()})
     inputs = torch.randint(-8, 9, (3, 8), generator=generator).float()
     assert torch.equal(mlp(inputs), wide(inputs))
 

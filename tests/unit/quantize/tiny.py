@@ -65,7 +65,11 @@ def _model(architecture: str, sizes: dict[str, Any]) -> Any:
     if architecture == "Qwen2VLForConditionalGeneration":
         vision = {"depth": 1, "embed_dim": 32, "num_heads": 2, "hidden_size": 64, "mlp_ratio": 2}
         config = Qwen2VLConfig(
-            text_config=text, vision_config=vision, vision_end_token_id=253, tie_word_embeddings=False, **marks
+            text_config=text,
+            vision_config=vision,
+            vision_end_token_id=253,
+            tie_word_embeddings=False,
+            **marks,
         )
         return Qwen2VLForConditionalGeneration(config)
     vision = {

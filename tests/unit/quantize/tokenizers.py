@@ -6,7 +6,9 @@ from pathlib import Path
 
 from deployments.demo.tokenizer import train_tokenizer
 
-_WORDS = ["The quick brown fox jumps over the lazy dog and sleeps in the warm sun for a while, number 1234567890."]
+_WORDS = [
+    "The quick brown fox jumps over the lazy dog and sleeps in the warm sun for a while, number 1234567890."
+]
 
 
 def write_tokenizer(folder: Path, vocab_size: int = 300) -> Path:
