@@ -5,6 +5,7 @@ A name that nobody exports is found nowhere else: promtool takes any, and a rule
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from tests.cluster.expressions import FOLDER, RULES, Expression, everywhere, rules
 from tests.integration.conftest import Application
@@ -184,3 +187,17 @@ def line_of(state: Path, deployment: str, request_id: str) -> dict[str, Any]:
             return line
         time.sleep(0.2)  # until it is written
     pytest.fail(f"{deployment} tells nothing of {request_id}")
+
+
+def test_every_line_of_a_replica_is_of_the_one_schema(application: Application, http: httpx.Client) -> None:
+    if application.state is None:
+        pytest.skip("the application was started by hand (QWEN_SERVE_TEST_URL); its logs are not known here")
+    ask(http)
+    schema = json.loads((FOLDER.parent / "logging" / "log-line.schema.json").read_text(encoding="utf-8"))
+    validator = Draft202012Validator(schema)
+    lines = [
+        line for name in ("Ingress", "ModelServer", "Registry") for line in records(application.state, name)
+    ]
+    assert {"request", "call"} <= {line["message"] for line in lines}
+    for line in lines:
+        assert not (error := best_match(validator.iter_errors(line))), f"{error.message}: {line}"
