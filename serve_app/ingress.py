@@ -5,10 +5,11 @@ Imports neither torch nor vLLM; a test looks at the running process.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import serve
@@ -44,6 +45,9 @@ from serve_app.routes import admin, docs, health, inference, models
 from serve_app.screening import Screening
 from serve_app.upstream import ServeUpstream, Upstream
 from serve_app.vitals import Vitals, VitalsWatch
+
+if TYPE_CHECKING:
+    from serve_app.tracing import TraceRecorder
 
 
 @serve.ingress()
@@ -187,6 +191,8 @@ def compose(  # noqa: PLR0913  (its collaborators)
         *docs.routes(),
     ]
 
+    traces = _traces(config, replica_id)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await audit.start()
@@ -205,11 +211,13 @@ def compose(  # noqa: PLR0913  (its collaborators)
         await screening.close()
         await members.close()
         await audit.close()
+        for trace in traces:
+            await asyncio.to_thread(trace.close)
 
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(Observe, recorders=(audit, metrics, members.usage)),
+            Middleware(Observe, recorders=(audit, metrics, members.usage, *traces)),
             Middleware(
                 AuditGate,
                 audit=audit,
@@ -222,6 +230,15 @@ def compose(  # noqa: PLR0913  (its collaborators)
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _traces(config: AppConfig, replica_id: str) -> tuple[TraceRecorder, ...]:
+    """Who makes traces, where the configuration wants any; otherwise OpenTelemetry is not even loaded."""
+    if config.tracing is None:
+        return ()
+    from serve_app.tracing import TraceRecorder
+
+    return (TraceRecorder(config.tracing, replica_id),)
 
 
 def _vitals(models: ModelTable, fleet: Fleet, cold_starts: ColdStarts, members: Membership) -> Vitals:

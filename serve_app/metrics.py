@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from serve_app.audit_recorder import AuditState
-from serve_app.errors import SlowReader
-from serve_app.observation import CLIENT_GONE, Observation
+from serve_app.observation import Observation
 from serve_app.tenant_metrics import TenantMetrics
 from serve_app.usage.prices import PriceConfig
 from serve_app.vital_metrics import VitalMetrics
@@ -19,7 +18,6 @@ _LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 30,
 _TTFT_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 30, 60]
 _FRAMEWORK_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 _MODEL = ("task", "model")
-_NOBODYS_FAULT = ("", CLIENT_GONE, SlowReader.code)
 _LABELS = (*_MODEL, "status")
 """All from closed sets: tasks, configured model ids, HTTP status codes."""
 
@@ -123,7 +121,7 @@ class IngressMetrics:
         labels = {**model, "status": str(seen.status)}
         self._requests.inc(1, tags=labels)
         self._latency.observe(seen.latency_s, tags=labels)
-        if seen.stream and seen.status == 200 and seen.error not in _NOBODYS_FAULT:
+        if seen.failed and seen.status == 200:
             self._broken.inc(1, tags=model)
         self._tenants.record(seen)
         if seen.first_byte is not None:
