@@ -21,6 +21,7 @@ from vllm.entrypoints.serve.exception_handling.error_response import create_erro
 
 from deployments import reply
 from deployments.call import DONE, Answer, Call, Reason, Refusal, StreamEnd, StreamItem, Task, Usage
+from deployments.call_line import logged
 from deployments.channel import Address, ChannelError, Outboxes, Writer
 from deployments.engine import Engine
 from deployments.load import EngineLoad
@@ -103,6 +104,12 @@ class ModelServer(LLMServer):
 
     async def answer(self, call: Call, address: Address) -> Answer | Refusal:
         """Run a call to its end. Cut short, it sends what it has used to the address."""
+        with logged(call, stream=False) as line:
+            result = await self._answer(call, address)
+            line.tell(result)
+            return result
+
+    async def _answer(self, call: Call, address: Address) -> Answer | Refusal:
         watch = Stopwatch()
         try:
             request = parse(call, self._llm_config.model_id)
@@ -120,6 +127,12 @@ class ModelServer(LLMServer):
         Open as long as the generation runs, so that Serve counts, drains and cancels it as one request.
         Cut short, it sends what it has used.
         """
+        with logged(call, stream=True) as line:
+            end = await self._relay(call, address)
+            line.tell(end)
+            return end
+
+    async def _relay(self, call: Call, address: Address) -> StreamEnd:
         usage, refusal = None, None
         with self._metered(call, address) as (writer, tally):
             try:

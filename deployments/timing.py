@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,13 @@ class Timing:
         engine_s: From its place in the engine's batch to the last token.
         queue_s: Waiting for that place; None where the engine does not tell it apart, as with several
             answers to one prompt and with pooling models: then it is part of the other two.
+        arrived_at: When the call was at its replica, by that machine's clock, seconds since 1970.
     """
 
     first_token_s: float
     engine_s: float
     queue_s: float | None = None
+    arrived_at: float = field(default=0.0, compare=False)
 
     @property
     def before_first_token_s(self) -> float:
@@ -43,6 +45,7 @@ class Stopwatch:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
+        self._arrived_at = time.time()
         self._first: float | None = None
 
     def mark_token(self) -> None:
@@ -60,6 +63,8 @@ class Stopwatch:
         told = engine or {}
         first, generation = told.get("time_to_first_token_ms"), told.get("generation_time_ms")
         if first is None or generation is None:
-            return Timing((self._first or ended) - self._started, ended - self._started)
+            first_s, engine_s = (self._first or ended) - self._started, ended - self._started
+            return Timing(first_s, engine_s, arrived_at=self._arrived_at)
         queue = told.get("queue_time_ms")
-        return Timing(first / 1e3, (first + generation) / 1e3, None if queue is None else queue / 1e3)
+        queue_s = None if queue is None else queue / 1e3
+        return Timing(first / 1e3, (first + generation) / 1e3, queue_s, self._arrived_at)

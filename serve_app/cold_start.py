@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from deployments.board import ModelStatus
@@ -39,6 +39,11 @@ class ColdStarts:
         self._config = config
         self._fleet = fleet
         self._waiting: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many requests wait, by model; those for which none ever did are left out."""
+        return dict(self._waiting)
 
     def wait(self, model_id: str) -> Wait | None:
         """A place in the queue; None where the model answers at once, or nobody knows.

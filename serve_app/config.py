@@ -19,6 +19,7 @@ from serve_app.filtering import FilteringConfig
 from serve_app.images import ImagePolicy
 from serve_app.limits.config import LimitsConfig
 from serve_app.store.config import StoreConfig
+from serve_app.tracing_config import TracingConfig
 from serve_app.usage.prices import PriceConfig
 
 
@@ -129,6 +130,9 @@ class AppConfig(CatalogueConfig):
     audit: AuditConfig = Field(default_factory=AuditConfig, description="The record of every request.")
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
+    tracing: TracingConfig | None = Field(
+        None, description="Where a trace of each request is sent; default: nowhere."
+    )
     allow_simulated_models: bool = Field(
         False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
     )

@@ -5,10 +5,11 @@ Imports neither torch nor vLLM; a test looks at the running process.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import serve
@@ -43,6 +44,10 @@ from serve_app.registry import OverServe, RegistryClient
 from serve_app.routes import admin, docs, health, inference, models
 from serve_app.screening import Screening
 from serve_app.upstream import ServeUpstream, Upstream
+from serve_app.vitals import Vitals, VitalsWatch
+
+if TYPE_CHECKING:
+    from serve_app.tracing import TraceRecorder
 
 
 @serve.ingress()
@@ -89,7 +94,7 @@ class Ingress:
         """What Serve runs; called once in each replica."""
         replica = serve.get_replica_context()
         readiness = Readiness(self._catalogue.models, replica.app_name)
-        metrics = IngressMetrics()
+        metrics = IngressMetrics(self._catalogue.prices)
         upstream = ServeUpstream(
             self._handles,
             host=ray.util.get_node_ip_address(),
@@ -109,6 +114,7 @@ class Ingress:
             fleet=Fleet(RayBoard(replica.app_name), lambda: self._catalogue.fleet),
             classifier=ServeClassifier(self._classifier) if self._classifier is not None else None,
             on_audit=metrics.tell_audit,
+            on_vitals=metrics.tell_vitals,
         )
 
 
@@ -124,6 +130,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
     fleet: Fleet,
     classifier: Classifier | None = None,
     on_audit: Callable[[AuditState], None] | None = None,
+    on_vitals: Callable[[Vitals], None] | None = None,
 ) -> Starlette:
     """The application with its collaborators.
 
@@ -138,6 +145,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
         fleet: Which models are loaded.
         classifier: Judges texts, where the configuration has one.
         on_audit: Told every second how the audit is doing.
+        on_vitals: Told every two seconds of ledger, models and queues.
 
     Raises:
         SecretError: The signing secret is missing or unfit.
@@ -153,15 +161,17 @@ def compose(  # noqa: PLR0913  (its collaborators)
     screening = Screening(
         ContentFilter(config.filtering), Classification(judge), config.filtering.reload_interval_s
     )
+    cold_starts = ColdStarts(config.ingress, fleet)
     exchange = Exchange(
         config.ingress,
         admission=admission,
         screening=screening,
         images=images,
         upstream=upstream,
-        cold_starts=ColdStarts(config.ingress, fleet),
+        cold_starts=cold_starts,
     )
     states = partial(_states, catalogue.models, models_up, fleet)
+    vitals = VitalsWatch(partial(_vitals, catalogue.models, fleet, cold_starts, members), on_vitals)
     routes: list[BaseRoute] = [
         *inference.routes(exchange, Capacity(config.ingress.max_ongoing_requests)),
         *models.routes(admission, fleet),
@@ -181,6 +191,8 @@ def compose(  # noqa: PLR0913  (its collaborators)
         *docs.routes(),
     ]
 
+    traces = _traces(config, replica_id)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await audit.start()
@@ -188,20 +200,24 @@ def compose(  # noqa: PLR0913  (its collaborators)
         members.start()
         screening.start()
         fleet.start()
+        vitals.start()
         yield
         # An engine may have yet to tell what a client that has gone had used.
         await audit.wait_for_records()
+        await vitals.close()
         await fleet.close()
         upstream.close()
         await images.close()
         await screening.close()
         await members.close()
         await audit.close()
+        for trace in traces:
+            await asyncio.to_thread(trace.close)
 
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(Observe, recorders=(audit, metrics, members.usage)),
+            Middleware(Observe, recorders=(audit, metrics, members.usage, *traces)),
             Middleware(
                 AuditGate,
                 audit=audit,
@@ -214,6 +230,26 @@ def compose(  # noqa: PLR0913  (its collaborators)
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _traces(config: AppConfig, replica_id: str) -> tuple[TraceRecorder, ...]:
+    """Who makes traces, where the configuration wants any; otherwise OpenTelemetry is not even loaded."""
+    if config.tracing is None:
+        return ()
+    from serve_app.tracing import TraceRecorder
+
+    return (TraceRecorder(config.tracing, replica_id),)
+
+
+def _vitals(models: ModelTable, fleet: Fleet, cold_starts: ColdStarts, members: Membership) -> Vitals:
+    known = {model.id: fleet.status(model.id) for model in models.configs()}
+    waiting = cold_starts.waiting
+    return Vitals(
+        ledger_away=members.ledger_away,
+        states={model_id: status.state for model_id, status in known.items() if status is not None},
+        waiting={model_id: waiting.get(model_id, 0) for model_id in known},
+        gpus=fleet.gpus,
+    )
 
 
 async def _needed(models: ModelTable, models_up: Callable[[], Awaitable[dict[str, bool]]]) -> dict[str, bool]:

@@ -60,6 +60,11 @@ class Membership:
             interval_s=auth.sync_interval_s,
         )
 
+    @property
+    def ledger_away(self) -> bool:
+        """Whether the ledger of the limits does not answer."""
+        return self._leases.away_since_s is not None
+
     def is_known(self) -> bool:
         """Whether credentials can be checked."""
         try:

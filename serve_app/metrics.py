@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from serve_app.audit_recorder import AuditState
 from serve_app.observation import Observation
+from serve_app.tenant_metrics import TenantMetrics
+from serve_app.usage.prices import PriceConfig
+from serve_app.vital_metrics import VitalMetrics
+from serve_app.vitals import Vitals
 
-_LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
-_TTFT_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+# 3 s is the bound of the alert ApiLatencyHigh, which is exact only at a bucket's end.
+_LATENCY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 30, 60, 120, 300, 600]
+_TTFT_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 30, 60]
 _FRAMEWORK_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 _MODEL = ("task", "model")
 _LABELS = (*_MODEL, "status")
@@ -16,11 +23,22 @@ _LABELS = (*_MODEL, "status")
 
 
 class IngressMetrics:
-    """Counts requests, latency, time to first token and tokens, by model and status."""
+    """Counts requests, latency, time to first token and tokens, by model and status.
 
-    def __init__(self) -> None:
+    Args:
+        prices: By model; may change.
+    """
+
+    def __init__(self, prices: Mapping[str, PriceConfig]) -> None:
+        self._tenants = TenantMetrics(prices)
+        self._vitals = VitalMetrics()
         self._requests = Counter(
             "qwen_serve_requests", description="Requests that have ended.", tag_keys=_LABELS
+        )
+        self._broken = Counter(
+            "qwen_serve_broken_streams",
+            description="Streams that ended with an error after their first byte, and so have status 200.",
+            tag_keys=_MODEL,
         )
         self._latency = Histogram(
             "qwen_serve_request_latency_seconds",
@@ -93,12 +111,19 @@ class IngressMetrics:
             self._unrecorded.inc(more)
             self._unrecorded_told = state.unrecorded
 
+    def tell_vitals(self, vitals: Vitals) -> None:
+        """How ledger, models and queues are."""
+        self._vitals.tell(vitals)
+
     def record(self, seen: Observation) -> None:
         """Count a request that has ended."""
         model = {"task": seen.task or "none", "model": seen.model or "none"}
         labels = {**model, "status": str(seen.status)}
         self._requests.inc(1, tags=labels)
         self._latency.observe(seen.latency_s, tags=labels)
+        if seen.failed and seen.status == 200:
+            self._broken.inc(1, tags=model)
+        self._tenants.record(seen)
         if seen.first_byte is not None:
             self._ttft.observe(seen.first_byte - seen.started, tags=model)
         if timing := seen.usage.timing:

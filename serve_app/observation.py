@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.call import Usage
 from serve_app.auth.principal import Principal
-from serve_app.errors import ApiError, InternalError
+from serve_app.errors import ApiError, InternalError, SlowReader
 from serve_app.filtering import Verdict
 
 logger = logging.getLogger("ray.serve")
@@ -32,6 +32,7 @@ CLIENT_CLOSED: Final = 499
 CLIENT_GONE: Final = "client_gone"
 """Error code of a request whose client went away; seen in the log only."""
 
+_CLIENTS_FAULT: Final = ("", CLIENT_GONE, SlowReader.code)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -61,6 +62,9 @@ class Observation:
         prompt_judgement: What the classifier says of the prompt, where there is one and it was asked.
         answer_judgement: What it says of the answer.
         filter_s: Spent in the content filter, seconds.
+        prompt_filtered: Begin and end of the filter's work on the prompt, monotonic clock, and
+        answer_filtered: on the answer; of a stream from the first to the last of its text.
+        traceparent: The caller's trace, as W3C has it; empty without.
         prompt: Begin of the request's body, and
         answer: begin of the answer's as it was sent; None where the audit does not record them.
         bytes_in: Of the request's body, as far as it was read.
@@ -91,6 +95,9 @@ class Observation:
     prompt_judgement: Verdict | None = None
     answer_judgement: Verdict | None = None
     filter_s: float = 0.0
+    prompt_filtered: tuple[float, float] | None = None
+    answer_filtered: tuple[float, float] | None = None
+    traceparent: str = ""
     prompt: bytearray | None = None
     answer: bytearray | None = None
     bytes_in: int = 0
@@ -132,6 +139,12 @@ class Observation:
     def latency_s(self) -> float:
         """From arrival to the last byte, or to now."""
         return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed by no fault of the client's, perhaps after a stream's first byte."""
+        broken = self.stream and self.status == 200 and self.error not in _CLIENTS_FAULT
+        return self.status >= 500 or broken
 
     @property
     def framework_s(self) -> float:
@@ -239,13 +252,18 @@ class Observe:
 
 
 def _begin(scope: Scope) -> Observation:
-    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
+    given = _header(scope, b"x-request-id")
     # What is not of this form would reach the engine's ids and the log; it is replaced, not refused.
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     engine_request_id = f"{request_id}-{secrets.token_hex(8)}"
     seen = Observation(request_id, engine_request_id, scope["method"], scope["path"])
+    seen.traceparent = _header(scope, b"traceparent")
     scope[SCOPE_KEY] = seen
     return seen
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((v for k, v in scope["headers"] if k == name), b"").decode("latin-1")
 
 
 def _log_fields(seen: Observation) -> dict[str, object]:

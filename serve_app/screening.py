@@ -64,14 +64,18 @@ class Screening:
             ContentFiltered: It must not be answered.
             FilterSilent: The classifier does not answer, and nothing passes without.
         """
-        with _timed(seen):
-            if size_bytes > _AT_ONCE_BYTES:
-                check = await asyncio.to_thread(self._filter.check_prompt, body, principal.roles)
-            else:
-                check = self._filter.check_prompt(body, principal.roles)
-            seen.prompt_verdict = check.verdict
-            _refuse(check.verdict)
-            judgement = await self._classification.prompt(check.body, principal.roles)
+        begun = time.monotonic()
+        try:
+            with _timed(seen):
+                if size_bytes > _AT_ONCE_BYTES:
+                    check = await asyncio.to_thread(self._filter.check_prompt, body, principal.roles)
+                else:
+                    check = self._filter.check_prompt(body, principal.roles)
+                seen.prompt_verdict = check.verdict
+                _refuse(check.verdict)
+                judgement = await self._classification.prompt(check.body, principal.roles)
+        finally:
+            seen.prompt_filtered = begun, time.monotonic()
         seen.prompt_judgement = judgement.verdict
         if judgement.verdict is not None:
             _refuse(judgement.verdict)
@@ -87,10 +91,12 @@ class Screening:
         """
         answer = self._filter.answer(principal.roles)
         judgement = self._classification.answer(principal.roles)
+        begun = time.monotonic()
         try:
             with _timed(seen):
                 return await judgement.body(answer.body(body))
         finally:
+            seen.answer_filtered = begun, time.monotonic()
             seen.answer_verdict, seen.answer_judgement = answer.verdict, judgement.verdict
 
     async def stream(
@@ -130,6 +136,8 @@ class Screening:
                     return
         finally:
             seen.answer_verdict = answer.verdict
+            if seen.first_byte is not None:
+                seen.answer_filtered = seen.first_byte, time.monotonic()
             await items.aclose()
 
     @staticmethod

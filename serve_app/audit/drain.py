@@ -16,7 +16,7 @@ from serve_app.audit.writer import ChainWriter
 _SLICE_RECORDS: Final = 32
 """Made into lines before other threads get a turn: it holds the interpreter for about 0.5 ms."""
 _RETRY_S: Final = 0.5
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve")
 
 Item: TypeAlias = AuditRecord | UsageMark
 """What waits in the queue."""

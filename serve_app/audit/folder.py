@@ -26,7 +26,7 @@ from serve_app.audit.segment import file_name, files_of, first_seq
 from serve_app.audit.signing import Signer, Verifier
 
 _LOCK_NAME: Final = "lock"
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve")
 
 
 class BrokenChain(Exception):

@@ -29,7 +29,7 @@ from serve_app.audit.signing import Verifier
 POSITION_NAME: Final = "shipped.json"
 _LOCK_NAME: Final = "shipping.lock"
 _MAX_DOUBLINGS: Final = 16
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from serve_app.auth.public_keys import PublicKey, PublicKeyError, read_jwks
 MAX_DOCUMENT_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve")
 
 
 class Jwks:

@@ -28,6 +28,12 @@ from serve_app.serve_file import keep_files_in
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 900
 STOPPED_WITHIN_S = 240
+PRICE = {
+    "input_cny_per_million_tokens": 0.5,
+    "output_cny_per_million_tokens": 1,
+    "public_input_cny_per_million_tokens": 2.4,
+    "public_output_cny_per_million_tokens": 9.6,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
         return
     state = tmp_path_factory.mktemp("state")
     content = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    keep_files_in(state, content["applications"][0]["args"])
+    args = content["applications"][0]["args"]
+    keep_files_in(state, args)
+    args.setdefault("prices", {"demo-chat": PRICE})
     config = state / "serve_config.yaml"
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
     with running(config, state) as application:
