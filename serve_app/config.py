@@ -16,6 +16,7 @@ from serve_app.filtering import FilteringConfig
 from serve_app.images import ImagePolicy
 from serve_app.limits.config import LimitsConfig
 from serve_app.store.config import StoreConfig
+from serve_app.tls import TlsConfig
 from serve_app.usage.prices import PriceConfig
 
 
@@ -118,6 +119,7 @@ class AppConfig(CatalogueConfig):
     audit: AuditConfig = Field(default_factory=AuditConfig, description="The record of every request.")
     images: ImagePolicy = Field(default_factory=ImagePolicy, description="Images in chat messages.")
     ingress: IngressConfig = Field(default_factory=IngressConfig, description="The HTTP side.")
+    tls: TlsConfig | None = Field(None, description="HTTPS in front of the ingress; default: plain HTTP.")
     allow_simulated_models: bool = Field(
         False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
     )

@@ -42,6 +42,7 @@ from serve_app.readiness import Readiness
 from serve_app.registry import OverServe, RegistryClient
 from serve_app.routes import admin, docs, health, inference, models
 from serve_app.screening import Screening
+from serve_app.tls import Expiry
 from serve_app.upstream import ServeUpstream, Upstream
 
 
@@ -109,6 +110,7 @@ class Ingress:
             fleet=Fleet(RayBoard(replica.app_name), lambda: self._catalogue.fleet),
             classifier=ServeClassifier(self._classifier) if self._classifier is not None else None,
             on_audit=metrics.tell_audit,
+            on_expiry=metrics.tell_certificate,
         )
 
 
@@ -124,6 +126,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
     fleet: Fleet,
     classifier: Classifier | None = None,
     on_audit: Callable[[AuditState], None] | None = None,
+    on_expiry: Callable[[float], None] | None = None,
 ) -> Starlette:
     """The application with its collaborators.
 
@@ -138,6 +141,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
         fleet: Which models are loaded.
         classifier: Judges texts, where the configuration has one.
         on_audit: Told every second how the audit is doing.
+        on_expiry: Told when the certificate expires, seconds since 1970, where there is one.
 
     Raises:
         SecretError: The signing secret is missing or unfit.
@@ -181,6 +185,9 @@ def compose(  # noqa: PLR0913  (its collaborators)
         *docs.routes(),
     ]
 
+    certificate_file = config.tls.certificate_file if config.tls is not None else None
+    expiry = Expiry(certificate_file, on_expiry) if certificate_file is not None and on_expiry else None
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await audit.start()
@@ -188,7 +195,11 @@ def compose(  # noqa: PLR0913  (its collaborators)
         members.start()
         screening.start()
         fleet.start()
+        if expiry is not None:
+            expiry.start()
         yield
+        if expiry is not None:
+            await expiry.close()
         # An engine may have yet to tell what a client that has gone had used.
         await audit.wait_for_records()
         await fleet.close()

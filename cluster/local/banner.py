@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from cluster.local.serve_file import ServedModel
 
@@ -10,13 +12,16 @@ _QUESTION = "What is the capital of France?"
 _ORDER = ("text", "vision-language", "embedding", "reranker")
 
 
-def render(base_url: str, token: str, models: Sequence[ServedModel]) -> str:
+def render(
+    base_url: str, token: str, models: Sequence[ServedModel], authority_file: Path | None = None
+) -> str:
     """The base URL, a token, a curl line and an example with OpenAI's SDK.
 
     Args:
         base_url: Without a path.
         token: A bearer token that is valid now.
         models: Of which the first text model is shown, or the first at all; not empty.
+        authority_file: What clients have to trust first, where the certificate was made here.
     """
     model = min(models, key=lambda model: _ORDER.index(model.kind) if model.kind in _ORDER else len(_ORDER))
     curl, sdk = _EXAMPLES.get(model.kind, _EXAMPLES["text"])
@@ -24,6 +29,7 @@ def render(base_url: str, token: str, models: Sequence[ServedModel]) -> str:
     lines = [
         f"Base URL   {base_url}/v1      (documentation: {base_url}/docs)",
         f"API token  {token}",
+        *(_trust(authority_file) if authority_file is not None else ()),
         "",
         "With curl:",
         "",
@@ -33,6 +39,16 @@ def render(base_url: str, token: str, models: Sequence[ServedModel]) -> str:
     if sdk:
         lines += ["", "With OpenAI's SDK (in .venv):", "", _fill(sdk, names | {"token": token})]
     return "\n".join(lines)
+
+
+def _trust(authority_file: Path) -> list[str]:
+    """Both read this variable: curl, and OpenAI's SDK by way of httpx."""
+    return [
+        "",
+        "The certificate was made here, for this machine. To have curl and OpenAI's SDK trust it:",
+        "",
+        f"export SSL_CERT_FILE={shlex.quote(str(authority_file))}",
+    ]
 
 
 def _fill(text: str, names: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 Ray writes HAProxy's configuration. Three things in it have no setting: statistics and metrics are bound to
 all addresses, where no replica answers a client gets a 500 in plain text, and with `splice-request` HAProxy
 does not notice that a client has gone. So Ray starts, as HAProxy, a script that puts them right and then
-becomes HAProxy. See docs/decisions/0006-haproxy.md.
+becomes HAProxy. See docs/decisions/0006-haproxy.md. The same script lets HAProxy end TLS (`tls.py`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cluster.local import preflight
+from cluster.local import preflight, tls
 from cluster.local.failure import LaunchFailed
 from cluster.local.ray_node import free_ports
 from cluster.local.serve_file import ANY_ADDRESS, ServeFile
 from cluster.local.session import Session
+from cluster.local.tls import CertificateWatch, Tls
 
 _ENABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 OFF: Final[Mapping[str, str]] = {_ENABLE: "0"}
@@ -34,6 +35,7 @@ through HAProxy as long as there is no replica of the ingress."""
 _LOOPBACK: Final = "127.0.0.1"
 _MOST_THREADS: Final = 4  # Ray's default, whatever the machine has
 _DRAIN_S: Final = "1"
+_ADMIN: Final = "ctl"
 _OFF_SWITCH: Final = "start without HAProxy: `qwen-serve up --no-haproxy`"
 
 _SCRIPT: Final = """\
@@ -42,8 +44,14 @@ _SCRIPT: Final = """\
 set -e
 sed -i "s/^defaults$/&\\n    option forwardfor/" "$3"
 for port in {stats} {metrics}; do sed -i "s/bind \\**:$port\\$/bind {loopback}:$port/" "$3"; done
-cp {page} "$(dirname "$3")/500.http"
+{tls}cp {page} "$(dirname "$3")/500.http"
 exec {binary} -dS "$@"
+"""
+
+# Better no HAProxy at all than one that serves plain HTTP to everybody.
+_TLS: Final = """\
+grep -q " ssl crt " "$3" || sed -i -e '/^ *bind [^ ]*:{port}$/{{r {lines}' -e 'd}}' "$3"
+grep -q " ssl crt " "$3"
 """
 
 
@@ -53,9 +61,11 @@ class HaProxy:
 
     Attributes:
         no_replica: Body, in JSON, of the 503 that a client gets where no replica of the ingress answers.
+        tls: How HTTPS is served; none: plain HTTP.
     """
 
     no_replica: bytes
+    tls: Tls | None = None
 
     def prepare(self, session: Session, file: ServeFile, base: Mapping[str, str]) -> dict[str, str]:
         """Write what HAProxy needs and return the variables by which Ray uses it.
@@ -78,6 +88,7 @@ class HaProxy:
             metrics=ports[METRICS_PORT],
             loopback=_LOOPBACK,
             page=shlex.quote(str(page)),
+            tls=self._tls(session.temp_dir, file.port),
             binary=shlex.quote(_binary()),
         )
         script.write_text(text, encoding="utf-8")
@@ -95,6 +106,20 @@ class HaProxy:
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(script),
         }
 
+    def watch(self, session: Session) -> CertificateWatch | None:
+        """What looks for changed certificates while the session runs; None without TLS."""
+        if self.tls is None:
+            return None
+        folder = session.temp_dir
+        return CertificateWatch(self.tls, folder / tls.BUNDLE, lambda: folder.glob(f"*/{_ADMIN}"))
+
+    def _tls(self, folder: Path, plain_port: int) -> str:
+        if self.tls is None:
+            return ""
+        preflight.check_port(self.tls.host, self.tls.port)
+        self.tls.prepare(folder, plain_port)
+        return _TLS.format(port=plain_port, lines=folder / tls.LINES)
+
 
 def _files(folder: Path) -> dict[str, str]:
     """HAProxy's files in the session's own folder, which nobody else may enter: its admin socket is open.
@@ -106,7 +131,7 @@ def _files(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "ctl"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / _ADMIN),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "log"),
     }
 
@@ -129,10 +154,10 @@ def _check_fit(file: ServeFile) -> None:
             f"HAProxy cannot serve on {file.host} alone; set http_options.host to 127.0.0.1 or 0.0.0.0, "
             f"or {_OFF_SWITCH}"
         )
-    if file.tls:
+    if file.ray_tls:
         raise LaunchFailed(
-            "HAProxy cannot serve with http_options.ssl_* set; remove them and end TLS in front of it, "
-            f"or {_OFF_SWITCH}"
+            "HAProxy cannot serve with http_options.ssl_* set; name the files in the application's `tls` "
+            f"instead, or {_OFF_SWITCH}"
         )
 
 

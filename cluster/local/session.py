@@ -11,9 +11,10 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.local import processes
 from cluster.local.failure import LaunchFailed
@@ -42,6 +43,7 @@ class Session:
         temp_dir: Ray's files: sockets, logs, objects put aside.
         folder: The state folder, with the logs that outlive the session.
         port: Where HTTP is served.
+        tls: The part `tls` of the application's configuration; None for plain HTTP.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Session:
     temp_dir: Path
     folder: Path
     port: int
+    tls: Mapping[str, Any] | None = None
 
     @property
     def ports_above(self) -> int:
@@ -81,15 +84,20 @@ class Session:
 
 
 @contextlib.contextmanager
-def begin(folder: Path, port: int) -> Iterator[Session]:
+def begin(folder: Path, port: int, tls: Mapping[str, Any] | None = None) -> Iterator[Session]:
     """A new session; what is left of an earlier one is cleared first, and of this one at the end.
+
+    Args:
+        folder: The state folder.
+        port: Where HTTP is served.
+        tls: The part `tls` of the application's configuration, where it has one.
 
     Raises:
         LaunchFailed: A session of this folder is running.
     """
     with _locked(folder):
         clear(folder)
-        session = Session(secrets.token_hex(16), os.getpid(), _make_temp_dir(), folder.resolve(), port)
+        session = Session(secrets.token_hex(16), os.getpid(), _make_temp_dir(), folder.resolve(), port, tls)
         _write_record(session)
         shutil.rmtree(session.logs, ignore_errors=True)
         session.logs.mkdir(parents=True)
@@ -153,6 +161,7 @@ def recorded(folder: Path) -> Session | None:
             Path(fields["temp_dir"]),
             folder.resolve(),
             int(fields["port"]),
+            fields.get("tls"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
