@@ -25,7 +25,8 @@ def render(
     """
     model = min(models, key=lambda model: _ORDER.index(model.kind) if model.kind in _ORDER else len(_ORDER))
     curl, sdk = _EXAMPLES.get(model.kind, _EXAMPLES["text"])
-    names = {"url": f"{base_url}/v1", "model": model.id, "question": _QUESTION}
+    options = f"-s --cacert {shlex.quote(str(authority_file))}" if authority_file is not None else "-s"
+    names = {"url": f"{base_url}/v1", "model": model.id, "question": _QUESTION, "options": options}
     lines = [
         f"Base URL   {base_url}/v1      (documentation: {base_url}/docs)",
         f"API token  {token}",
@@ -42,10 +43,10 @@ def render(
 
 
 def _trust(authority_file: Path) -> list[str]:
-    """Both read this variable: curl, and OpenAI's SDK by way of httpx."""
+    """OpenAI's SDK reads this variable, by way of httpx; curl does not wherever SSL_CERT_DIR is set."""
     return [
         "",
-        "The certificate was made here, for this machine. To have curl and OpenAI's SDK trust it:",
+        "The certificate was made here, for this machine. To have OpenAI's SDK trust it:",
         "",
         f"export SSL_CERT_FILE={shlex.quote(str(authority_file))}",
     ]
@@ -58,7 +59,7 @@ def _fill(text: str, names: dict[str, str]) -> str:
     return text
 
 
-_CURL = """curl -s <url>/PATH \\
+_CURL = """curl <options> <url>/PATH \\
   -H "Authorization: Bearer $QWEN_SERVE_TOKEN" -H 'Content-Type: application/json' \\
   -d '{"model": "<model>", BODY}'"""
 

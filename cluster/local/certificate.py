@@ -29,7 +29,8 @@ KEY: Final = "key.pem"
 AUTHORITY: Final = "ca.pem"
 """Names of the files of a certificate that was made here."""
 
-_VALID: Final = timedelta(days=365)
+_VALID: Final = timedelta(days=89)
+"""Below the 90 days of Mozilla's modern profile."""
 _RENEWED_BEFORE: Final = timedelta(days=30)
 _CLOCKS_APART: Final = timedelta(hours=1)
 _LOOPBACK: Final = ("127.0.0.1", "::1")

@@ -88,7 +88,7 @@ class HaProxy:
             metrics=ports[METRICS_PORT],
             loopback=_LOOPBACK,
             page=shlex.quote(str(page)),
-            tls=self._tls(session.temp_dir, file.port),
+            tls=self._tls(session.private_dir, file.port),
             binary=shlex.quote(_binary()),
         )
         script.write_text(text, encoding="utf-8")
@@ -101,7 +101,7 @@ class HaProxy:
         return {
             **{name: base.get(name, value) for name, value in tunable.items()},
             **{name: str(port) for name, port in ports.items()},
-            **_files(session.temp_dir),
+            **_files(session.private_dir),
             _ENABLE: "1",
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(script),
         }
@@ -110,7 +110,7 @@ class HaProxy:
         """What looks for changed certificates while the session runs; None without TLS."""
         if self.tls is None:
             return None
-        folder = session.temp_dir
+        folder = session.private_dir
         return CertificateWatch(self.tls, folder / tls.BUNDLE, lambda: folder.glob(f"*/{_ADMIN}"))
 
     def _tls(self, folder: Path, plain_port: int) -> str:
@@ -122,7 +122,7 @@ class HaProxy:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """HAProxy's files in the session's own folder, which nobody else may enter: its admin socket is open.
+    """HAProxy's files in the session's private folder: its admin socket has mode 666.
 
     Ray puts the node's id (56 characters) before the last part, and HAProxy a suffix of up to 12 behind the
     socket's name while it starts; with the longest folder all of it just fits a socket's path.
