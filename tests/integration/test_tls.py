@@ -72,7 +72,7 @@ def trusting(folder: Path) -> ssl.SSLContext:
 
 
 def openai_client(application: Application, folder: Path, *, http2: bool) -> openai.OpenAI:
-    http = httpx.Client(verify=trusting(folder), http2=http2)
+    http = openai.DefaultHttpxClient(verify=trusting(folder), http2=http2)
     return openai.OpenAI(
         base_url=f"{application.url}/v1", api_key=application.token, http_client=http, max_retries=0
     )
@@ -130,6 +130,14 @@ def test_plain_client_is_refused(address: tuple[str, int], application: Applicat
 def test_client_that_does_not_know_the_authority_does_not_connect(application: Application) -> None:
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"{application.url}/health", verify=ssl.create_default_context())
+
+
+def test_openai_sdk_trusts_what_the_printed_variable_names(
+    application: Application, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / certificate.AUTHORITY))
+    with openai.OpenAI(base_url=f"{application.url}/v1", api_key=application.token) as client:
+        assert [model.id for model in client.models.list()] == ["simulated-chat"]
 
 
 def test_openai_sdk_works_over_http_1_and_2(application: Application, folder: Path) -> None:

@@ -16,9 +16,11 @@ from cluster.local import certificate
 from cluster.local.failure import LaunchFailed
 
 
-def written(folder: Path, name: str, **how: datetime) -> tuple[Path, Path]:
+def written(
+    folder: Path, name: str, *, not_before: datetime | None = None, not_after: datetime | None = None
+) -> tuple[Path, Path]:
     """A certificate of some authority and its key, in files."""
-    issued = trustme.CA().issue_cert(name, **how)
+    issued = trustme.CA().issue_cert(name, not_before=not_before, not_after=not_after)
     paths = folder / f"{name}.pem", folder / f"{name}.key"
     paths[0].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     paths[1].write_bytes(issued.private_key_pem.bytes())
