@@ -28,7 +28,7 @@ OFF: Final[Mapping[str, str]] = {_ENABLE: "0"}
 
 STATS_PORT: Final = "RAY_SERVE_HAPROXY_STATS_PORT"
 METRICS_PORT: Final = "RAY_SERVE_HAPROXY_METRICS_PORT"
-_PORTS: Final = {STATS_PORT: 8404, METRICS_PORT: 9101, "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500}
+PORTS: Final = {STATS_PORT: 8404, METRICS_PORT: 9101, "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500}
 """Ports beside the application's own, with Ray's defaults. The last is the Python proxy's, which answers
 through HAProxy as long as there is no replica of the ingress."""
 
@@ -78,45 +78,61 @@ class HaProxy:
         Raises:
             LaunchFailed: HAProxy cannot serve this configuration, is missing, or a port is taken.
         """
-        _check_fit(file)
         ports = _ports(session.ports_above, base)
-        script = session.folder / "haproxy.sh"
-        page = session.folder / "haproxy-503.http"
+        if self.tls is not None:
+            preflight.check_port(self.tls.host, self.tls.port)
+        # One replica and no load balancer beyond HAProxy, which is told of a change within this time.
+        drain = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
+        return {
+            drain: base.get(drain, _DRAIN_S),
+            **self.install(file, session.private_dir, ports, base),
+            **{name: str(port) for name, port in ports.items()},
+        }
+
+    def install(
+        self, file: ServeFile, folder: Path, ports: Mapping[str, int], base: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Write what HAProxy needs, whoever starts Ray, and return the variables by which Ray uses it.
+
+        Args:
+            file: The configuration to be served.
+            folder: Which nobody else may enter.
+            ports: Of statistics and metrics.
+            base: The environment otherwise.
+
+        Raises:
+            LaunchFailed: HAProxy cannot serve this configuration, or is missing.
+        """
+        _check_fit(file)
+        script, page = folder / "haproxy.sh", folder / "haproxy-503.http"
         page.write_bytes(_response(self.no_replica))
         text = _SCRIPT.format(
             stats=ports[STATS_PORT],
             metrics=ports[METRICS_PORT],
             loopback=_LOOPBACK,
             page=shlex.quote(str(page)),
-            tls=self._tls(session.private_dir, file.port),
+            tls=self._tls(folder, file.port),
             binary=shlex.quote(_binary()),
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o700)
-        tunable = {
-            # One replica and no load balancer beyond HAProxy, which is told of a change within this time.
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
-            "RAY_SERVE_HAPROXY_NBTHREAD": str(min(_MOST_THREADS, os.cpu_count() or 1)),
-        }
+        threads = "RAY_SERVE_HAPROXY_NBTHREAD"
         return {
-            **{name: base.get(name, value) for name, value in tunable.items()},
-            **{name: str(port) for name, port in ports.items()},
-            **_files(session.private_dir),
+            threads: base.get(threads, str(min(_MOST_THREADS, os.cpu_count() or 1))),
+            **_files(folder),
             _ENABLE: "1",
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(script),
         }
 
-    def watch(self, session: Session) -> CertificateWatch | None:
-        """What looks for changed certificates while the session runs; None without TLS."""
+    def watch(self, folder: Path) -> CertificateWatch | None:
+        """What looks for changed certificates, for the HAProxys of a folder; None without TLS."""
         if self.tls is None:
             return None
-        folder = session.private_dir
         return CertificateWatch(self.tls, folder / tls.BUNDLE, lambda: folder.glob(f"*/{_ADMIN}"))
 
     def _tls(self, folder: Path, plain_port: int) -> str:
         if self.tls is None:
             return ""
-        preflight.check_port(self.tls.host, self.tls.port)
         self.tls.prepare(folder, plain_port)
         return _TLS.format(port=plain_port, lines=folder / tls.LINES)
 
@@ -138,8 +154,8 @@ def _files(folder: Path) -> dict[str, str]:
 
 def _ports(above: int, base: Mapping[str, str]) -> dict[str, int]:
     """Each port as the environment names it, or a free one."""
-    chosen = dict(zip(_PORTS, free_ports(*(usual + above for usual in _PORTS.values())), strict=True))
-    for name in _PORTS.keys() & base.keys():
+    chosen = dict(zip(PORTS, free_ports(*(usual + above for usual in PORTS.values())), strict=True))
+    for name in PORTS.keys() & base.keys():
         if not base[name].isdecimal():
             raise LaunchFailed(f"{name} is no port: {base[name]!r}; set it to a number, or unset it")
         chosen[name] = int(base[name])

@@ -114,7 +114,7 @@ class _Run:
 
     def watch(self) -> None:
         """Return when somebody asks to stop; meanwhile certificates may change."""
-        certificates = self._plan.proxy.watch(self._session) if self._plan.proxy else None
+        certificates = self._plan.proxy.watch(self._session.private_dir) if self._plan.proxy else None
         while not self._interrupt.asked:
             self._check_alive()
             if certificates is not None and (news := certificates.look()):

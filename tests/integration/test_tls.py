@@ -84,7 +84,15 @@ def test_scanner_finds_tls_1_3_and_nothing_else(
     scan = tmp_path / "scan.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "sslyze", "--quiet", f"--json_out={scan}", "--mozilla_config=modern"),
+            *(
+                sys.executable,
+                "-m",
+                "sslyze",
+                "--quiet",
+                f"--json_out={scan}",
+                "--mozilla_config=modern",
+                "--early_data",
+            ),
             *(f"--certinfo_ca_file={folder / certificate.AUTHORITY}", f"{address[0]}:{address[1]}"),
         ],
         env={**os.environ, "PYTHONPATH": str(tools.python_tool(SSLYZE))},

@@ -73,7 +73,7 @@ class Front:
         file = ServeFile(Path("serve_config.yaml"), "0.0.0.0", self.plain, ())
         front = HaProxy(b"{}", self.tls)
         env = front.prepare(session, file, {})
-        watch = front.watch(session)
+        watch = front.watch(session.private_dir)
         assert watch is not None
         self.watch: CertificateWatch = watch
         self.configuration = _configuration(env, session.private_dir, self.plain, upstream)
