@@ -85,12 +85,17 @@ class HaProxy:
         drain = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
         return {
             drain: base.get(drain, _DRAIN_S),
-            **self.install(file, session.private_dir, ports, base),
+            **self.install(file, session.private_dir, ports, base, session.folder),
             **{name: str(port) for name, port in ports.items()},
         }
 
     def install(
-        self, file: ServeFile, folder: Path, ports: Mapping[str, int], base: Mapping[str, str]
+        self,
+        file: ServeFile,
+        folder: Path,
+        ports: Mapping[str, int],
+        base: Mapping[str, str],
+        programs: Path | None = None,
     ) -> dict[str, str]:
         """Write what HAProxy needs, whoever starts Ray, and return the variables by which Ray uses it.
 
@@ -99,12 +104,13 @@ class HaProxy:
             folder: Which nobody else may enter.
             ports: Of statistics and metrics.
             base: The environment otherwise.
+            programs: For the script, where programs in `folder` cannot be run, as in many a /tmp and /run.
 
         Raises:
             LaunchFailed: HAProxy cannot serve this configuration, or is missing.
         """
         _check_fit(file)
-        script, page = folder / "haproxy.sh", folder / "haproxy-503.http"
+        script, page = (programs or folder) / "haproxy.sh", folder / "haproxy-503.http"
         page.write_bytes(_response(self.no_replica))
         text = _SCRIPT.format(
             stats=ports[STATS_PORT],

@@ -25,7 +25,7 @@ def prepare(file: ServeFile, proxy: HaProxy, folder: Path, variables: Mapping[st
     Args:
         file: The configuration to be served.
         proxy: In front of the ingress.
-        folder: Where; made for its owner only. It is as well to empty it with the machine's start (/run).
+        folder: Where; made for its owner only. It holds a program, which many a /run does not allow.
         variables: Further ones that Ray is to have.
 
     Returns:
@@ -36,8 +36,8 @@ def prepare(file: ServeFile, proxy: HaProxy, folder: Path, variables: Mapping[st
     """
     if file.host not in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
         raise LaunchFailed(
-            f"http_options.host is {file.host}, where no other machine reaches the ingress; set it to 0.0.0.0. "
-            "Plain HTTP stays on 127.0.0.1 where `tls` is set, and is for the firewall otherwise"
+            f"http_options.host is {file.host}, where no other machine reaches the ingress; set it to 0.0.0.0 "
+            "(where `tls` is set, HAProxy's own port for plain HTTP stays on 127.0.0.1)"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -20,7 +20,7 @@ app = typer.Typer(help="A machine of a cluster that `ray start` joins.", no_args
 
 _Config = Annotated[Path, typer.Option(help="The cluster's Serve configuration.")]
 _Folder = Annotated[Path, typer.Option(help="For HAProxy's files; for its owner only.")]
-_FOLDER = Path("/run/qwen-serve")
+_FOLDER = Path("/var/lib/qwen-serve/haproxy")
 
 
 @app.command("prepare")
