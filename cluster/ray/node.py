@@ -36,8 +36,8 @@ def prepare(file: ServeFile, proxy: HaProxy, folder: Path, variables: Mapping[st
     """
     if file.host not in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
         raise LaunchFailed(
-            f"http_options.host is {file.host}, where no other machine reaches the ingress; set it to 0.0.0.0 "
-            "(where `tls` is set, HAProxy's own port for plain HTTP stays on 127.0.0.1)"
+            f"http_options.host is {file.host}, where no other machine reaches the ingress; set it to "
+            "0.0.0.0 (where `tls` is set, HAProxy's own port for plain HTTP stays on 127.0.0.1)"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
