@@ -75,6 +75,7 @@ class Cluster:
         self._variables = dict(variables)
         self._marks: dict[str, str] = {}
         self._lives = 0
+        self._programs: list[subprocess.Popen[bytes]] = []
         self._outside = ThreadPoolExecutor(64, initializer=hosts["outside"].enter)
 
     def start(self, name: str) -> None:
@@ -123,8 +124,23 @@ class Cluster:
         """
         return processes.end(self._marks.pop(name), grace_s=0).ended
 
+    def run_outside(self, *command: str) -> None:
+        """A program where clients are, until the end."""
+        log = self.folder / f"{Path(command[0]).name}.log"
+        with log.open("wb") as output:
+            started = subprocess.Popen(
+                self.hosts["outside"].command(*command),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        self._programs.append(started)
+
     def close(self) -> None:
         """Nothing is left."""
+        for program in self._programs:
+            program.kill()
+            program.wait()
         self._outside.shutdown(cancel_futures=True)
         for name in list(self._marks):
             self.kill(name)
@@ -174,6 +190,13 @@ class Cluster:
         names = {host.address: name for name, host in self.hosts.items()}
         return {
             name: sorted(names[one["node_ip"]] for one in part["replicas"] if one["state"] == "RUNNING")
+            for name, part in self.serve()["deployments"].items()
+        }
+
+    def replicas(self) -> dict[str, set[str]]:
+        """Ids of the replicas that run, by deployment."""
+        return {
+            name: {one["replica_id"] for one in part["replicas"] if one["state"] == "RUNNING"}
             for name, part in self.serve()["deployments"].items()
         }
 

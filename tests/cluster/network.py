@@ -18,6 +18,9 @@ from typing import Final
 import pytest
 
 _NETWORK: Final = "10.77.0"
+ADDRESS_OUTSIDE: Final = f"{_NETWORK}.1"
+"""Of the first host."""
+
 _CLONE_NEWNET: Final = 0x40000000
 _ADMIN: Final = "the test needs network namespaces: root, and `ip` of iproute2"
 
