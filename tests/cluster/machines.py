@@ -1,4 +1,4 @@
-"""A cluster as `ray start` joins it: a head and workers, each in a network namespace with its own files."""
+"""A cluster as `ray start` joins it: machines with a network, processes and files of their own."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ GCS_PORT: Final = 6379
 DASHBOARD_PORT: Final = 8265
 HTTP_PORT: Final = 8000
 UP_WITHIN_S: Final = 180.0
+_ALONE: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
 
@@ -96,6 +97,8 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # As the units in cluster/ray have it: by default a machine gives up a minute after its head.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
             "RAY_num_workers_soft_limit": "0",
@@ -103,7 +106,8 @@ class Cluster:
         log = self.folder / f"{name}.{self._lives}.log"
         with log.open("wb") as output:
             started = subprocess.Popen(
-                host.command(*_ray_start(name, machine, host, self.hosts["head"].address, place)),
+                # Without a process namespace the head would find the other machines' raylets for its own.
+                host.command(*_ALONE, *_ray_start(name, machine, host, self.hosts["head"].address, place)),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -180,10 +184,17 @@ class Cluster:
     def await_running(self, within_s: float) -> None:
         """Until all of the application runs."""
         deadline = time.monotonic() + within_s
-        while (found := self.serve()).get("status") != "RUNNING":
+        while (found := self._serve_soon()).get("status") != "RUNNING":
             assert found.get("status") != "DEPLOY_FAILED", found["message"]
             assert time.monotonic() < deadline, _told(found)
             time.sleep(1)  # between two looks
+
+    def _serve_soon(self) -> dict[str, Any]:
+        """What Serve says; nothing while the head is starting."""
+        try:
+            return self.serve()
+        except OSError:
+            return {}
 
     def places(self) -> dict[str, list[str]]:
         """On which machines the replicas of each deployment run."""

@@ -45,6 +45,11 @@ LONG_TOKENS: Final = 300
 """A stream of fifteen seconds."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> None:
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 def configuration(folder: Path) -> dict[str, Any]:
     """One model for the A100 machine, two for the A10 machines; the ingress where clients come."""
     content: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "fleet.yaml").read_text(encoding="utf-8"))
@@ -101,7 +106,7 @@ def client(nodes: Cluster) -> FleetClient:
 
 
 class Load:
-    """Streams one after the other, on each model so many at once, until it is told to stop."""
+    """Streams one after the other, on each model so many at once, until it is told to stop; a context."""
 
     def __init__(self, nodes: Cluster, client: FleetClient, *models: str, each: int = 2) -> None:
         self._stop = False
@@ -110,6 +115,12 @@ class Load:
         self._futures: list[Future[None]] = [
             nodes.outside(self._run, model) for model in models for _ in range(each)
         ]
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop = True
 
     def _run(self, model: str) -> None:
         while not self._stop:
@@ -137,14 +148,14 @@ def test_model_that_changes_under_load_loses_no_request(nodes: Cluster, client: 
     models = content["applications"][0]["args"]["models"]
     next(one for one in models if one["id"] == "small-2")["max_model_len"] = 4096
 
-    load = Load(nodes, client, "large", "small-1", "small-2")
-    long: list[Future[Asked]] = [nodes.outside(client.stream, "small-2", LONG_TOKENS) for _ in range(3)]
-    time.sleep(2)  # into the streams
-    nodes.config.write_text(yaml.safe_dump(content), encoding="utf-8")
-    nodes.deploy()
-    nodes.await_running(RUNNING_WITHIN_S)
-    time.sleep(2)  # with the new one
-    asked = [*load.stop(), *(stream.result() for stream in long)]
+    with Load(nodes, client, "large", "small-1", "small-2") as load:
+        long: list[Future[Asked]] = [nodes.outside(client.stream, "small-2", LONG_TOKENS) for _ in range(3)]
+        time.sleep(2)  # into the streams
+        nodes.config.write_text(yaml.safe_dump(content), encoding="utf-8")
+        nodes.deploy()
+        nodes.await_running(RUNNING_WITHIN_S)
+        time.sleep(2)  # with the new one
+        asked = [*load.stop(), *(stream.result() for stream in long)]
 
     assert [one for one in asked if not one.whole] == []
     assert all(future.result().text.count('"content"') == LONG_TOKENS + 1 for future in long)
@@ -165,17 +176,17 @@ def test_models_of_a_machine_that_dies_come_back_on_another(nodes: Cluster, clie
     (other,) = {"a10-1", "a10-2"} - {victim}
     kept = [model for model in ("large", "small-2") if model not in lost]
 
-    load = Load(nodes, client, *kept)
-    doomed: list[Future[Asked]] = [nodes.outside(client.stream, "small-1", LONG_TOKENS) for _ in range(4)]
-    steady: list[Future[Asked]] = [nodes.outside(client.stream, kept[0], LONG_TOKENS) for _ in range(4)]
-    time.sleep(3)  # into the streams
-    assert not any(stream.done() for stream in doomed)
-    died = time.monotonic()
-    assert nodes.kill(victim) > 3
-    ended = [stream.result() for stream in doomed]
-    told_after = time.monotonic() - died
-    back_after = _until_answered(nodes, client, "small-1", died)
-    asked = [*load.stop(), *(stream.result() for stream in steady)]
+    with Load(nodes, client, *kept) as load:
+        doomed: list[Future[Asked]] = [nodes.outside(client.stream, "small-1", LONG_TOKENS) for _ in range(4)]
+        steady: list[Future[Asked]] = [nodes.outside(client.stream, kept[0], LONG_TOKENS) for _ in range(4)]
+        time.sleep(3)  # into the streams
+        assert not any(stream.done() for stream in doomed)
+        died = time.monotonic()
+        assert nodes.kill(victim) > 3
+        ended = [stream.result() for stream in doomed]
+        told_after = time.monotonic() - died
+        back_after = _until_answered(nodes, client, "small-1", died)
+        asked = [*load.stop(), *(stream.result() for stream in steady)]
 
     logger.info("told after %.1f s, back after %.1f s", told_after, back_after)
     for one in ended:
@@ -193,20 +204,22 @@ def test_models_of_a_machine_that_dies_come_back_on_another(nodes: Cluster, clie
 
 def test_serving_goes_on_while_the_head_restarts(nodes: Cluster, client: FleetClient) -> None:
     before = nodes.replicas()
-    load = Load(nodes, client, "large", "small-1", "small-2")
-    time.sleep(2)  # into the streams
-    gone = time.monotonic()
-    assert nodes.kill("head") > 3
-    while time.monotonic() - gone < HEAD_AWAY_S:
-        time.sleep(0.5)
-    during = len(load.done)
-    nodes.start("head")
-    nodes.await_running(RUNNING_WITHIN_S)
-    logger.info(
-        "away for %.1f s, %d requests answered in %.0f s of it", time.monotonic() - gone, during, HEAD_AWAY_S
-    )
-    time.sleep(2)  # with the new head
-    asked = load.stop()
+    with Load(nodes, client, "large", "small-1", "small-2") as load:
+        time.sleep(2)  # into the streams
+        gone = time.monotonic()
+        assert nodes.kill("head") > 3
+        time.sleep(HEAD_AWAY_S)
+        during = len(load.done)
+        nodes.start("head")
+        nodes.await_running(RUNNING_WITHIN_S)
+        logger.info(
+            "away for %.1f s, %d requests answered in %.0f s of it",
+            time.monotonic() - gone,
+            during,
+            HEAD_AWAY_S,
+        )
+        time.sleep(2)  # with the new head
+        asked = load.stop()
 
     assert [one for one in asked if not one.whole] == []
     assert during > 20, "requests were answered without a head"
