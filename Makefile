@@ -1,6 +1,7 @@
 # The commands of this repository; `make` alone lists them.
 #   make serve                  the application with its demonstration models, on http://127.0.0.1:8000
 #   make serve PORT=8001        on another port
+#   make serve TLS=1            with TLS 1.3, on https://127.0.0.1:8443
 #   make serve MODEL=<model>    a model from the hub, or a checkpoint folder, instead
 #   make setup EXTRA=gpu        dependencies for machines with NVIDIA GPUs
 
@@ -8,6 +9,7 @@ EXTRA ?= cpu
 CONFIG ?= serve_config.yaml
 MODEL ?=
 PORT ?=
+TLS ?=
 
 BIN := .venv/bin
 IS_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -29,8 +31,8 @@ setup: ## create .venv with the locked dependencies (quick when nothing has chan
 demo: setup ## make the demonstration models, once
 	@$(BIN)/python -m deployments.demo --out models
 
-serve: $(if $(MODEL),setup,demo) ## start everything; Ctrl-C stops it (PORT=8001, MODEL=<hub id or folder>)
-	@exec $(BIN)/qwen-serve up --config $(CONFIG) $(if $(MODEL),--model '$(MODEL)') $(if $(PORT),--port $(PORT))
+serve: $(if $(MODEL),setup,demo) ## start everything; Ctrl-C stops it (PORT=8001, TLS=1, MODEL=<hub id or folder>)
+	@exec $(BIN)/qwen-serve up --config $(CONFIG) $(if $(MODEL),--model '$(MODEL)') $(if $(PORT),--port $(PORT)) $(if $(filter-out 0,$(TLS)),--tls)
 
 stop: ## stop the application of this folder, or clear what a killed one has left
 	@$(BIN)/qwen-serve stop

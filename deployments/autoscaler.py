@@ -35,7 +35,7 @@ _RETRY_S: Final = 5.0
 
 
 class FleetAutoscaler:
-    """Decides for all models of an application at once. Serve makes one and keeps it.
+    """Decides for all models of an application at once. Serve makes one with each configuration it is handed.
 
     Args:
         find: The board of an application.

@@ -14,9 +14,14 @@ _KEPT: Final = 256
 
 
 class Failures:
-    """Counts them from look to look."""
+    """Counts them from look to look.
+
+    Serve makes a new policy, and so a new one of these, with every configuration that it is handed. What was
+    there before may have run and be about to stop: of that, only what it says of itself counts.
+    """
 
     def __init__(self) -> None:
+        self._inherited: frozenset[str] | None = None
         self._starting: dict[str, tuple[str, int]] = {}
         self._counted: deque[str] = deque(maxlen=_KEPT)
         self._told: deque[str] = deque(maxlen=_KEPT)
@@ -52,6 +57,8 @@ class Failures:
                 self._reasons[report.model] = report.failed
                 self._count(replica, report.model)
         here = {replica.id: replica for replica in replicas}
+        if self._inherited is None:
+            self._inherited = frozenset(here)
         for replica, (model, target) in list(self._starting.items()):
             if replica in here and replica not in ran:
                 continue
@@ -61,7 +68,7 @@ class Failures:
                 self._reasons[model] = "its process ended before it was ready; the node's log says more"
                 self._count(replica, model)
         for one in here.values():
-            if one.phase is Phase.STARTING and one.node is not None:
+            if one.phase is Phase.STARTING and one.node is not None and one.id not in self._inherited:
                 self._starting.setdefault(one.id, (one.model, targets.get(one.model, 0)))
 
     def _count(self, replica: str, model: str) -> None:

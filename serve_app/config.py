@@ -19,6 +19,7 @@ from serve_app.filtering import FilteringConfig
 from serve_app.images import ImagePolicy
 from serve_app.limits.config import LimitsConfig
 from serve_app.store.config import StoreConfig
+from serve_app.tls import TlsConfig
 from serve_app.tracing_config import TracingConfig
 from serve_app.usage.prices import PriceConfig
 
@@ -133,6 +134,7 @@ class AppConfig(CatalogueConfig):
     tracing: TracingConfig | None = Field(
         None, description="Where a trace of each request is sent; default: nowhere."
     )
+    tls: TlsConfig | None = Field(None, description="HTTPS in front of the ingress; default: plain HTTP.")
     allow_simulated_models: bool = Field(
         False, description="Models may have a simulated engine, whose answers mean nothing; for tests only."
     )

@@ -43,6 +43,7 @@ from serve_app.readiness import Readiness
 from serve_app.registry import OverServe, RegistryClient
 from serve_app.routes import admin, docs, health, inference, models
 from serve_app.screening import Screening
+from serve_app.tls import Expiry
 from serve_app.upstream import ServeUpstream, Upstream
 from serve_app.vitals import Vitals, VitalsWatch
 
@@ -115,6 +116,7 @@ class Ingress:
             classifier=ServeClassifier(self._classifier) if self._classifier is not None else None,
             on_audit=metrics.tell_audit,
             on_vitals=metrics.tell_vitals,
+            on_expiry=metrics.tell_certificate,
         )
 
 
@@ -131,6 +133,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
     classifier: Classifier | None = None,
     on_audit: Callable[[AuditState], None] | None = None,
     on_vitals: Callable[[Vitals], None] | None = None,
+    on_expiry: Callable[[float], None] | None = None,
 ) -> Starlette:
     """The application with its collaborators.
 
@@ -146,6 +149,7 @@ def compose(  # noqa: PLR0913  (its collaborators)
         classifier: Judges texts, where the configuration has one.
         on_audit: Told every second how the audit is doing.
         on_vitals: Told every two seconds of ledger, models and queues.
+        on_expiry: Told when the certificate expires, seconds since 1970, where there is one.
 
     Raises:
         SecretError: The signing secret is missing or unfit.
@@ -192,6 +196,8 @@ def compose(  # noqa: PLR0913  (its collaborators)
     ]
 
     traces = _traces(config, replica_id)
+    certificate_file = config.tls.certificate_file if config.tls is not None else None
+    expiry = Expiry(certificate_file, on_expiry) if certificate_file is not None and on_expiry else None
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -201,7 +207,11 @@ def compose(  # noqa: PLR0913  (its collaborators)
         screening.start()
         fleet.start()
         vitals.start()
+        if expiry is not None:
+            expiry.start()
         yield
+        if expiry is not None:
+            await expiry.close()
         # An engine may have yet to tell what a client that has gone had used.
         await audit.wait_for_records()
         await vitals.close()

@@ -94,6 +94,10 @@ class IngressMetrics:
             description="Requests without a record, refused or served, as the disk did not take it.",
         )
         self._unrecorded_told = 0
+        self._certificate = Gauge(
+            "qwen_serve_certificate_expiry_timestamp_seconds",
+            description="When the certificate of HTTPS expires, seconds since 1970; where TLS is on.",
+        )
         self._unknown = Counter(
             "qwen_serve_unknown_frames", description="Frames of the token channel for no open stream."
         )
@@ -114,6 +118,10 @@ class IngressMetrics:
     def tell_vitals(self, vitals: Vitals) -> None:
         """How ledger, models and queues are."""
         self._vitals.tell(vitals)
+
+    def tell_certificate(self, expires_at: float) -> None:
+        """When the certificate expires, seconds since 1970."""
+        self._certificate.set(expires_at)
 
     def record(self, seen: Observation) -> None:
         """Count a request that has ended."""

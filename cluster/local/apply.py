@@ -12,6 +12,7 @@ from typing import Any, Final
 from cluster.local import serve_file, session
 from cluster.local.application import SERVE_PATH, parse_status
 from cluster.local.failure import LaunchFailed
+from cluster.local.serve_file import Overrides
 
 _REQUEST_BOUND_S: Final = 30.0
 _POLL_S: Final = 0.5
@@ -31,9 +32,8 @@ def apply(file: Path, state: Path, bound_s: float) -> None:
     current = session.recorded(state)
     if current is None or not current.dashboard_file.is_file():
         raise LaunchFailed("nothing is running here; start it with `qwen-serve up`")
-    content = serve_file.document(file)
-    # It may have been started on another port, which cannot change while it runs.
-    content["http_options"] = {**(content.get("http_options") or {}), "port": current.port}
+    # It may have been started on another port, or with TLS, which cannot change while it runs.
+    content = Overrides(current.port, current.tls).applied(serve_file.document(file))
     url = current.dashboard_file.read_text(encoding="ascii") + SERVE_PATH
     token = current.token_file.read_text(encoding="ascii")
     _ask(url, token, content)

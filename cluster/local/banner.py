@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from cluster.local.serve_file import ServedModel
 
@@ -10,20 +12,25 @@ _QUESTION = "What is the capital of France?"
 _ORDER = ("text", "vision-language", "embedding", "reranker")
 
 
-def render(base_url: str, token: str, models: Sequence[ServedModel]) -> str:
+def render(
+    base_url: str, token: str, models: Sequence[ServedModel], authority_file: Path | None = None
+) -> str:
     """The base URL, a token, a curl line and an example with OpenAI's SDK.
 
     Args:
         base_url: Without a path.
         token: A bearer token that is valid now.
         models: Of which the first text model is shown, or the first at all; not empty.
+        authority_file: What clients have to trust first, where the certificate was made here.
     """
     model = min(models, key=lambda model: _ORDER.index(model.kind) if model.kind in _ORDER else len(_ORDER))
     curl, sdk = _EXAMPLES.get(model.kind, _EXAMPLES["text"])
-    names = {"url": f"{base_url}/v1", "model": model.id, "question": _QUESTION}
+    options = f"-s --cacert {shlex.quote(str(authority_file))}" if authority_file is not None else "-s"
+    names = {"url": f"{base_url}/v1", "model": model.id, "question": _QUESTION, "options": options}
     lines = [
         f"Base URL   {base_url}/v1      (documentation: {base_url}/docs)",
         f"API token  {token}",
+        *(_trust(authority_file) if authority_file is not None else ()),
         "",
         "With curl:",
         "",
@@ -35,6 +42,16 @@ def render(base_url: str, token: str, models: Sequence[ServedModel]) -> str:
     return "\n".join(lines)
 
 
+def _trust(authority_file: Path) -> list[str]:
+    """OpenAI's SDK reads this variable, by way of httpx; curl does not wherever SSL_CERT_DIR is set."""
+    return [
+        "",
+        "The certificate was made here, for this machine. To have OpenAI's SDK trust it:",
+        "",
+        f"export SSL_CERT_FILE={shlex.quote(str(authority_file))}",
+    ]
+
+
 def _fill(text: str, names: dict[str, str]) -> str:
     """Not str.format: the examples are full of braces."""
     for name, value in names.items():
@@ -42,7 +59,7 @@ def _fill(text: str, names: dict[str, str]) -> str:
     return text
 
 
-_CURL = """curl -s <url>/PATH \\
+_CURL = """curl <options> <url>/PATH \\
   -H "Authorization: Bearer $QWEN_SERVE_TOKEN" -H 'Content-Type: application/json' \\
   -d '{"model": "<model>", BODY}'"""
 

@@ -55,7 +55,8 @@ def launch(plan: Plan, progress: Progress) -> None:
     Raises:
         LaunchFailed: It cannot start, or has ended by itself.
     """
-    with Interrupt() as interrupt, session.begin(plan.state, plan.file.port) as current:
+    tls = plan.proxy.tls.as_config() if plan.proxy and plan.proxy.tls else None
+    with Interrupt() as interrupt, session.begin(plan.state, plan.file.port, tls) as current:
         progress.say(f"Logs in {plan.state / 'logs'}; Ctrl-C stops everything.")
         preflight.check(plan.file, current.temp_dir)
         base = {**plan.environment, **os.environ}
@@ -112,9 +113,12 @@ class _Run:
         self._progress.say(f"{self._plan.greeting()}\n\nCtrl-C stops everything.")
 
     def watch(self) -> None:
-        """Return when somebody asks to stop."""
+        """Return when somebody asks to stop; meanwhile certificates may change."""
+        certificates = self._plan.proxy.watch(self._session.private_dir) if self._plan.proxy else None
         while not self._interrupt.asked:
             self._check_alive()
+            if certificates is not None and (news := certificates.look()):
+                self._progress.say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} TLS: {news}")
             self._interrupt.pause(_WATCH_S)
 
     def stop(self) -> None:

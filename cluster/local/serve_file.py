@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,14 @@ class ServeFile:
         host: The address that HTTP is bound to.
         port: The port that HTTP is bound to.
         models: In the file's order.
-        tls: Whether HTTP is to be served with a certificate.
+        ray_tls: Whether Ray itself is to serve with a certificate (`http_options.ssl_*`).
     """
 
     path: Path
     host: str
     port: int
     models: tuple[ServedModel, ...]
-    tls: bool = False
+    ray_tls: bool = False
 
     @property
     def base_url(self) -> str:
@@ -78,14 +79,38 @@ class ServeFile:
         """Whether a model has to come from the hub."""
         return any(model.needs_hub for model in self.models)
 
-    def with_port(self, port: int, target: Path) -> ServeFile:
-        """The same configuration on another port, written to a file of its own."""
-        content = document(self.path)
-        content["http_options"] = {**(content.get("http_options") or {}), "port": port}
+    def derived(self, overrides: Overrides, target: Path) -> ServeFile:
+        """The same configuration with other settings, written to a file of its own."""
+        text = yaml.safe_dump(overrides.applied(document(self.path)), sort_keys=False, allow_unicode=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         target.write_text(f"# Made from {self.path} by `qwen-serve up`.\n{text}", encoding="utf-8")
         return read(target)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a session has in place of its file's own, and keeps while it runs.
+
+    Attributes:
+        port: Of HTTP.
+        tls: The part `tls` of the application. HTTP without TLS is for this machine alone then.
+    """
+
+    port: int
+    tls: Mapping[str, Any] | None = None
+
+    def applied(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The document of a configuration with them."""
+        http = {**(content.get("http_options") or {}), "port": self.port}
+        if self.tls is None:
+            return {**content, "http_options": http}
+        applications = [
+            {**one, "args": {**one["args"], "tls": dict(self.tls)}}
+            if "models" in (one.get("args") or {})
+            else one
+            for one in content["applications"]
+        ]
+        return {**content, "http_options": {**http, "host": _DEFAULT_HOST}, "applications": applications}
 
 
 def read(path: Path) -> ServeFile:
@@ -113,7 +138,7 @@ def read(path: Path) -> ServeFile:
             str(http.get("host", _DEFAULT_HOST)),
             int(http.get("port", _DEFAULT_PORT)),
             models,
-            tls=http.get("ssl_certfile") is not None,
+            ray_tls=http.get("ssl_certfile") is not None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LaunchFailed(

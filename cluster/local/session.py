@@ -11,9 +11,10 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.local import processes
 from cluster.local.failure import LaunchFailed
@@ -26,7 +27,8 @@ own and keeps nothing of value."""
 _RECORD = "session.json"
 _LOCK = "session.lock"
 _POLL_S = 0.1
-# A socket's path holds 107 bytes (unix(7)), of which Ray's own part takes up to 75.
+# A socket's path holds 107 bytes (unix(7)), of which Ray's own part takes up to 75, and HAProxy's, in the
+# private folder, up to 74.
 _LONGEST_TEMP_ROOT = 20
 _STOP_BOUND_S = 90.0
 _PORTS_APART = 100
@@ -39,9 +41,10 @@ class Session:
     Attributes:
         id: Marks every process of it.
         launcher: Process id of the launcher.
-        temp_dir: Ray's files: sockets, logs, objects put aside.
+        temp_dir: Ray's files: sockets, logs, objects put aside. Ray opens it to everybody on this machine.
         folder: The state folder, with the logs that outlive the session.
         port: Where HTTP is served.
+        tls: The part `tls` of the application's configuration; None for plain HTTP.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Session:
     temp_dir: Path
     folder: Path
     port: int
+    tls: Mapping[str, Any] | None = None
 
     @property
     def ports_above(self) -> int:
@@ -70,9 +74,14 @@ class Session:
         return self.temp_dir / "session_latest" / "logs"
 
     @property
+    def private_dir(self) -> Path:
+        """Files of the session that are nobody else's business; beside Ray's, which Ray opens to all."""
+        return self.temp_dir.with_name(f"{self.temp_dir.name}p")
+
+    @property
     def token_file(self) -> Path:
         """The token without which nobody may talk to this session's Ray."""
-        return self.temp_dir / "token"
+        return self.private_dir / "token"
 
     @property
     def dashboard_file(self) -> Path:
@@ -81,19 +90,25 @@ class Session:
 
 
 @contextlib.contextmanager
-def begin(folder: Path, port: int) -> Iterator[Session]:
+def begin(folder: Path, port: int, tls: Mapping[str, Any] | None = None) -> Iterator[Session]:
     """A new session; what is left of an earlier one is cleared first, and of this one at the end.
+
+    Args:
+        folder: The state folder.
+        port: Where HTTP is served.
+        tls: The part `tls` of the application's configuration, where it has one.
 
     Raises:
         LaunchFailed: A session of this folder is running.
     """
     with _locked(folder):
         clear(folder)
-        session = Session(secrets.token_hex(16), os.getpid(), _make_temp_dir(), folder.resolve(), port)
+        session = Session(secrets.token_hex(16), os.getpid(), _make_temp_dir(), folder.resolve(), port, tls)
         _write_record(session)
         shutil.rmtree(session.logs, ignore_errors=True)
         session.logs.mkdir(parents=True)
         (session.logs / "ray").symlink_to(session.ray_logs)
+        session.private_dir.mkdir(0o700)
         session.token_file.touch(0o600)
         session.token_file.write_text(secrets.token_hex(32), encoding="ascii")
         try:
@@ -112,7 +127,8 @@ def clear(folder: Path, *, grace_s: float = GRACE_S) -> Ending | None:
         return None
     ending = processes.end(session.id, grace_s=grace_s)
     _keep_logs(session)
-    shutil.rmtree(session.temp_dir, ignore_errors=True)
+    for used in (session.temp_dir, session.private_dir):
+        shutil.rmtree(used, ignore_errors=True)
     (folder / _RECORD).unlink(missing_ok=True)
     return ending
 
@@ -153,6 +169,7 @@ def recorded(folder: Path) -> Session | None:
             Path(fields["temp_dir"]),
             folder.resolve(),
             int(fields["port"]),
+            fields.get("tls"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

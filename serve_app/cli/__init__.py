@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from quantize.cli import quantize
-from serve_app.cli import key, limits
+from serve_app.cli import key, limits, node
 from serve_app.cli.audit import audit
 from serve_app.cli.check import check
 from serve_app.cli.configure import configure_command
@@ -33,6 +33,7 @@ app.command("secret")(secret_command)
 app.command("configure")(configure_command)
 app.add_typer(key.app, name="key")
 app.add_typer(limits.app, name="limits")
+app.add_typer(node.app, name="node")
 app.command("usage")(usage_command)
 app.add_typer(audit, name="audit")
 

@@ -72,13 +72,13 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
 
 
 @contextmanager
-def running(config: Path, state: Path) -> Iterator[Application]:
+def running(config: Path, state: Path, *options: str) -> Iterator[Application]:
     """An application of its own, started by the launcher and stopped at the end."""
     state.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "serve_app.cli", "up"]
-    command += ["--config", str(config), "--port", str(port), "--state", str(state)]
+    command += ["--config", str(config), "--port", str(port), "--state", str(state), *options]
     output = state / "up.log"
     with output.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)

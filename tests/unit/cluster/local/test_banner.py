@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,11 @@ def test_no_placeholder_is_left() -> None:
     for kind in ("text", "embedding", "reranker"):
         text = banner.render(_URL, _TOKEN, [_model(kind)])
         assert not any(word in text for word in ("<url>", "<model>", "<question>", "<token>", "PATH", "BODY"))
+
+
+def test_examples_trust_the_certificate_that_was_made_here() -> None:
+    text = banner.render("https://127.0.0.1:8443", _TOKEN, [_model("text")], Path("/a folder/ca.pem"))
+
+    assert "export SSL_CERT_FILE='/a folder/ca.pem'" in text
+    words = _curl(text)
+    assert words[words.index("--cacert") + 1] == "/a folder/ca.pem"

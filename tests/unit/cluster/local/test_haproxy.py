@@ -25,7 +25,9 @@ _NODE_ID = "f" * 56
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    return Session("an-id", 1, tmp_path, tmp_path, 8017)
+    session = Session("an-id", 1, tmp_path / "run", tmp_path, 8017)
+    session.private_dir.mkdir()
+    return session
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def test_error_page_is_the_one_of_this_api(prepare: Callable[..., dict[str, str]
 
 
 def test_sockets_of_haproxy_fit_below_the_longest_temporary_folder() -> None:
-    folder = Path("/tmp/" + "x" * 15) / "qs-12345678"  # noqa: S108
+    folder = Path("/tmp/" + "x" * 15) / "qs-12345678p"  # noqa: S108
     files = haproxy._files(folder)
 
     for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):

@@ -9,6 +9,7 @@ import yaml
 
 from cluster.local import serve_file
 from cluster.local.failure import LaunchFailed
+from cluster.local.serve_file import Overrides
 
 _TEXT = """
 http_options: {host: 0.0.0.0, port: 8000}
@@ -41,7 +42,7 @@ def test_reads_address_and_models(path: Path) -> None:
 
 
 def test_another_port_leaves_everything_else_as_it_is(path: Path, tmp_path: Path) -> None:
-    derived = serve_file.read(path).with_port(8001, tmp_path / "state" / "serve_config.yaml")
+    derived = serve_file.read(path).derived(Overrides(8001), tmp_path / "state" / "serve_config.yaml")
 
     original, changed = yaml.safe_load(path.read_text()), yaml.safe_load(derived.path.read_text())
     assert derived.port == 8001
@@ -57,10 +58,10 @@ def test_missing_http_options_mean_ray_serves_defaults(path: Path) -> None:
 
 
 def test_certificate_is_seen(path: Path) -> None:
-    assert not serve_file.read(path).tls
+    assert not serve_file.read(path).ray_tls
 
     path.write_text(_TEXT.replace("port: 8000", "port: 8000, ssl_certfile: a.pem"))
-    assert serve_file.read(path).tls
+    assert serve_file.read(path).ray_tls
 
 
 def test_ipv6_address_is_bracketed(path: Path) -> None:

@@ -43,6 +43,7 @@ def test_everything_of_a_session_but_its_logs_goes_with_it(folder: Path) -> None
         assert (current.logs / "ray" / "raylet.out").read_text() == "started"
 
     assert not current.temp_dir.exists()
+    assert not current.private_dir.exists()
     assert session.recorded(folder) is None
     assert (folder / "logs" / "ray" / "raylet.out").read_text() == "started"
 
@@ -51,6 +52,8 @@ def test_only_the_owner_reads_the_token_and_the_temporary_folder(folder: Path) -
     with session.begin(folder, 8000) as current:
         assert current.token_file.stat().st_mode & 0o077 == 0
         assert current.temp_dir.stat().st_mode & 0o077 == 0
+        current.temp_dir.chmod(0o777)  # as Ray does
+        assert current.token_file.parent.stat().st_mode & 0o077 == 0
         assert len(current.token_file.read_text()) == 64
 
 

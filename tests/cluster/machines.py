@@ -1,0 +1,280 @@
+"""A cluster as `ray start` joins it: machines with a network, processes and files of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from cluster.local import processes
+from tests.cluster.network import Host, network
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+GCS_PORT: Final = 6379
+DASHBOARD_PORT: Final = 8265
+HTTP_PORT: Final = 8000
+UP_WITHIN_S: Final = 180.0
+_ALONE: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+_OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What `ray start` is told of a machine.
+
+    Attributes:
+        cpus: Logical ones.
+        gpus: Logical ones.
+        resources: Further ones, such as ``accelerator_type:A10``.
+    """
+
+    cpus: int
+    gpus: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+class Cluster:
+    """Starts and ends machines, and asks Serve.
+
+    Args:
+        folder: For everything.
+        hosts: By name; `outside` is where clients and Redis are.
+        machines: By name; `head` is the head.
+        config: Of Serve.
+        variables: Of all machines.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        hosts: Mapping[str, Host],
+        machines: Mapping[str, Machine],
+        config: Path,
+        variables: Mapping[str, str],
+    ) -> None:
+        self.folder = folder
+        self.hosts = hosts
+        self.machines = machines
+        self.config = config
+        self.token = secrets.token_hex(32)
+        (folder / "token").write_text(self.token, encoding="ascii")
+        self._variables = dict(variables)
+        self._marks: dict[str, str] = {}
+        self._lives = 0
+        self._programs: list[subprocess.Popen[bytes]] = []
+        self._outside = ThreadPoolExecutor(64, initializer=hosts["outside"].enter)
+
+    def start(self, name: str) -> None:
+        """A machine begins; `ray start` has joined it when this returns."""
+        self._lives += 1
+        mark = self._marks[name] = f"{secrets.token_hex(8)}-{name}"
+        host, machine = self.hosts[name], self.machines[name]
+        place = self.folder / name
+        place.mkdir(exist_ok=True)
+        told = self.cli("node", "prepare", "--config", str(self.config), "--folder", str(place / "p"))
+        environment = {
+            **os.environ,
+            **dict(_assignments(Path(told))),
+            **self._variables,
+            **self.credentials(),
+            processes.MARK: mark,
+            "SPT_NOENV": "1",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # As the units in cluster/ray have it: by default a machine gives up a minute after its head.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+            "RAY_enable_worker_prestart": "0",
+            "RAY_prestart_worker_first_driver": "0",
+            "RAY_num_workers_soft_limit": "0",
+        }
+        log = self.folder / f"{name}.{self._lives}.log"
+        with log.open("wb") as output:
+            started = subprocess.Popen(
+                # Without a process namespace the head would find the other machines' raylets for its own.
+                host.command(*_ALONE, *_ray_start(name, machine, host, self.hosts["head"].address, place)),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + UP_WITHIN_S
+        while b"Ray runtime started" not in log.read_bytes():
+            assert started.poll() is None, log.read_text(encoding="utf-8")[-3000:]
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")[-3000:]
+            time.sleep(0.2)  # between two looks
+
+    def kill(self, name: str) -> int:
+        """A machine ends as if it had lost its power, but for the kernel, which closes its connections.
+
+        Returns:
+            How many processes there were.
+        """
+        return processes.end(self._marks.pop(name), grace_s=0).ended
+
+    def run_outside(self, *command: str) -> None:
+        """A program where clients are, until the end."""
+        log = self.folder / f"{Path(command[0]).name}.log"
+        with log.open("wb") as output:
+            started = subprocess.Popen(
+                self.hosts["outside"].command(*command),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        self._programs.append(started)
+
+    def close(self) -> None:
+        """Nothing is left."""
+        for program in self._programs:
+            program.kill()
+            program.wait()
+        self._outside.shutdown(cancel_futures=True)
+        for name in list(self._marks):
+            self.kill(name)
+
+    def credentials(self) -> dict[str, str]:
+        """The variables by which a process may talk to Ray."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
+
+    def cli(self, *words: str) -> str:
+        """What a command of `qwen-serve` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "serve_app.cli", *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def outside(self, call: Callable[..., Any], *arguments: object) -> Any:
+        """A call's future; it runs where clients are."""
+        return self._outside.submit(call, *arguments)
+
+    def deploy(self) -> None:
+        """Hand the configuration to Serve, as `serve deploy` does."""
+        content = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        self.outside(self._dashboard, "/api/serve/applications/", content).result()
+
+    def serve(self) -> dict[str, Any]:
+        """What Serve says of the application."""
+        found: dict[str, Any] = self.outside(self._dashboard, "/api/serve/applications/").result()
+        application: dict[str, Any] = found["applications"].get("qwen-serve", {})
+        return application
+
+    def await_running(self, within_s: float) -> None:
+        """Until all of the application runs."""
+        deadline = time.monotonic() + within_s
+        while (found := self._serve_soon()).get("status") != "RUNNING":
+            assert found.get("status") != "DEPLOY_FAILED", found["message"]
+            assert time.monotonic() < deadline, _told(found)
+            time.sleep(1)  # between two looks
+
+    def _serve_soon(self) -> dict[str, Any]:
+        """What Serve says; nothing while the head is starting."""
+        try:
+            return self.serve()
+        except OSError:
+            return {}
+
+    def places(self) -> dict[str, list[str]]:
+        """On which machines the replicas of each deployment run."""
+        names = {host.address: name for name, host in self.hosts.items()}
+        return {
+            name: sorted(names[one["node_ip"]] for one in part["replicas"] if one["state"] == "RUNNING")
+            for name, part in self.serve()["deployments"].items()
+        }
+
+    def replicas(self) -> dict[str, set[str]]:
+        """Ids of the replicas that run, by deployment."""
+        return {
+            name: {one["replica_id"] for one in part["replicas"] if one["state"] == "RUNNING"}
+            for name, part in self.serve()["deployments"].items()
+        }
+
+    def _dashboard(self, path: str, document: object = None) -> Any:
+        url = f"http://{self.hosts['head'].address}:{DASHBOARD_PORT}{path}"
+        headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(
+            url, data=body, headers=headers, method="GET" if body is None else "PUT"
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+@contextlib.contextmanager
+def cluster(
+    machines: Mapping[str, Machine],
+    configuration: Callable[[Path], dict[str, Any]],
+    variables: Mapping[str, str],
+) -> Iterator[Cluster]:
+    """A cluster that is yet to be started.
+
+    Args:
+        machines: By name; `head` is the head.
+        configuration: Of Serve, for a folder with its files.
+        variables: Of all machines.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="qs-", dir="/tmp"))
+    with network("outside", *machines) as hosts:
+        config = folder / "serve_config.yaml"
+        config.write_text(yaml.safe_dump(configuration(folder)), encoding="utf-8")
+        made = Cluster(folder, hosts, machines, config, variables)
+        try:
+            yield made
+        finally:
+            made.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ray_start(name: str, machine: Machine, host: Host, head: str, place: Path) -> list[str]:
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    if name == "head":
+        words += ["--head", f"--port={GCS_PORT}", f"--dashboard-port={DASHBOARD_PORT}"]
+        words += [f"--dashboard-host={host.address}", "--include-dashboard=true", "--no-monitor"]
+    else:
+        words += [f"--address={head}:{GCS_PORT}"]
+    return [
+        *words,
+        f"--node-ip-address={host.address}",
+        f"--temp-dir={place / 'r'}",
+        f"--num-cpus={machine.cpus}",
+        f"--num-gpus={machine.gpus}",
+        f"--resources={json.dumps(dict(machine.resources))}",
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        "--include-log-monitor=false",
+        "--disable-usage-stats",
+    ]
+
+
+def _assignments(environment: Path) -> Iterator[tuple[str, str]]:
+    for line in environment.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        yield name, shlex.split(value)[0]
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    parts = found.get("deployments", {}).items()
+    return json.dumps({name: [part["status"], part["message"][:300]] for name, part in parts}, indent=1)
