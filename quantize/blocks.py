@@ -20,7 +20,7 @@ from quantize.solver import Solution, Solver
 from quantize.workspace import Workspace
 
 
-def quantize_blocks(
+def quantize_blocks(  # noqa: PLR0913, PLR0917  (what the work is made of)
     checkpoint: Checkpoint,
     layout: Layout,
     size: int,
@@ -88,7 +88,7 @@ def _enter(
     return arguments
 
 
-def _quantize_block(
+def _quantize_block(  # noqa: PLR0913, PLR0917
     model: StreamedModel,
     index: int,
     layout: Layout,

@@ -19,9 +19,9 @@ def card(name: str, manifest: Manifest) -> str:
     """
     return f"""# {name}
 
-{manifest.source.name} ({manifest.source.architecture}) in INT4 by GPTQ, made by `qwen-serve quantize`. vLLM
-loads it as it is; in qwen-serve set `quantization: gptq-int4` and `group_size: {manifest.settings.group_size}`.
-All figures are in `manifest.json`.
+{manifest.source.name} ({manifest.source.architecture}) in INT4 by GPTQ, made by `qwen-serve quantize`.
+vLLM loads it as it is; in qwen-serve set `quantization: gptq-int4` and
+`group_size: {manifest.settings.group_size}`. All figures are in `manifest.json`.
 
 ## Loss
 

@@ -167,6 +167,7 @@ def _figure(checkpoint: Checkpoint, key: str) -> int:
     value: Any = checkpoint.text_config.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise QuantizeError(
-            f"{checkpoint.folder / 'config.json'}: {key} is {value!r}, no positive whole number; copy it again"
+            f"{checkpoint.folder / 'config.json'}: {key} is {value!r}, no positive whole number; "
+            "copy it again"
         )
     return value

@@ -78,7 +78,7 @@ def quantize(  # noqa: PLR0913, PLR0917  (a command has as many options as it ha
         _fail(str(error), BAD_INPUT)
 
 
-def _run(
+def _run(  # noqa: PLR0913, PLR0917
     source: Path,
     out: Path,
     calibration: str | None,
@@ -119,7 +119,7 @@ def _run(
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913, PLR0917
     reference: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
     candidate: Annotated[Path, typer.Argument(help="Folder of another, with the same vocabulary.")],
     evaluation: EvaluationFile = None,

@@ -1,4 +1,4 @@
-"""Texts that are the same but for form: how calibration is rid of repetitions and kept apart from evaluation."""
+"""Texts that are the same but for form: what rids calibration of repetitions, and keeps evaluation apart."""
 
 from __future__ import annotations
 

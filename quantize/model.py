@@ -94,7 +94,8 @@ class StreamedModel:
         """The block's output ``[1, tokens, hidden]``, on the CPU."""
         with torch.inference_mode():
             output = self.block(hidden.to(self._device), **arguments)
-        return (output[0] if isinstance(output, tuple) else output).cpu()
+        states: Tensor = output[0] if isinstance(output, tuple) else output
+        return states.cpu()
 
     def watch(
         self,

@@ -1,4 +1,4 @@
-"""The pipeline: look first, quantize block by block, measure the loss, and only then let the result appear."""
+"""The pipeline: look first, quantize block by block, measure the loss, only then let the result appear."""
 
 from __future__ import annotations
 
@@ -187,8 +187,8 @@ class _Run:
         worst = ", ".join(f"{layer.name} ({layer.relative_error:.1e})" for layer in manifest.worst(3))
         return (
             f"{excess}. Largest errors: {worst}. Try more samples that are like the model's use, a smaller "
-            f"--group-size or --desc-act; the same command with a larger --max-loss takes what is there. It lies "
-            f"in {self.workspace.result}"
+            f"--group-size or --desc-act; the same command with a larger --max-loss takes what is there. "
+            f"It lies in {self.workspace.result}"
         )
 
 

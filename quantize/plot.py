@@ -19,6 +19,7 @@ def plot_errors(layers: Sequence[LayerError], path: Path, title: str) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -28,7 +29,7 @@ def plot_errors(layers: Sequence[LayerError], path: Path, title: str) -> None:
         blocks, errors = zip(*sorted(points), strict=True) if points else ((), ())
         axes.plot(blocks, errors, marker="o", markersize=3, linewidth=1, label=projection)
     axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("block")
     axes.set_ylabel("squared error of the output / its square")
     axes.set_title(title)

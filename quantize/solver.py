@@ -87,9 +87,9 @@ class Solver:
             raise QuantizeError(f"the layer cannot be solved ({error}); take more samples") from error
         packed = pack(solved.detach().cpu(), scales.detach().cpu(), g_idx.cpu())
         weight = unpack(packed, self._linear.weight.dtype).to(self._linear.weight.device)
-        error = _relative_error(self._linear.weight, weight, hessian)
+        relative_error = _relative_error(self._linear.weight, weight, hessian)
         self._task.free()
-        return Solution(packed, weight, error, float(damp), time.perf_counter() - began)
+        return Solution(packed, weight, relative_error, float(damp), time.perf_counter() - began)
 
 
 def _relative_error(before: Tensor, after: Tensor, hessian: Tensor) -> float:

@@ -63,8 +63,8 @@ class Workspace:
         if begun and path.is_file():
             if path.read_text(encoding="utf-8") != text:
                 raise QuantizeError(
-                    f"{self.folder} holds an unfinished quantization of another source or with other settings;"
-                    " finish it with these, or remove that folder"
+                    f"{self.folder} holds an unfinished quantization of another source or with other "
+                    "settings; finish it with these, or remove that folder"
                 )
             return self.finished(0)
         _write(path, text.encode())

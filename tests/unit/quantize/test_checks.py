@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from quantize import checks
 from quantize.checkpoint import Checkpoint
 from quantize.errors import QuantizeError
-from quantize.layout import Layout, layout_of
+from quantize.layout import LINEARS, Layout, layout_of
 from quantize.settings import Settings
 from tests.unit.quantize.tiny import write_checkpoint
 
@@ -112,9 +112,7 @@ def test_full_disk_and_little_memory_give_both_figures(tmp_path: Path) -> None:
 
 def test_need_is_no_less_than_what_the_result_takes(folder: Path) -> None:
     checkpoint, layout = _opened(folder)
-    linear = 3 * sum(
-        checkpoint.tensors[f"{layout.linear(0, name)}.weight"].size_bytes for name in checks.LINEARS
-    )
+    linear = 3 * sum(checkpoint.tensors[f"{layout.linear(0, name)}.weight"].size_bytes for name in LINEARS)
     rest = checkpoint.size_bytes - linear
     needed = checks.need(checkpoint, layout, 96, tokens=1000)
     assert needed.disk >= rest + linear * 0.27 + 1000 * 64 * 2

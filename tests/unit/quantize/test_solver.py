@@ -27,7 +27,7 @@ def _data() -> Tensor:
 
 def _solve(layer: nn.Linear, data: Tensor, **changes: object) -> Solution:
     solver = Solver(layer, Settings.model_validate({"group_size": 64, **changes}))
-    for part in data.split(128):
+    for part in torch.split(data, 128):
         solver.see(part.unsqueeze(0), layer(part).unsqueeze(0))
     return solver.solve()
 
