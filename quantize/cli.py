@@ -34,7 +34,7 @@ app = typer.Typer(
 
 @app.command()
 def quantize(  # noqa: PLR0913, PLR0917  (a command has as many options as it has)
-    source: Annotated[Path, typer.Argument(help="Folder of a bf16 checkpoint.")],
+    source: Annotated[str, typer.Argument(help="Folder of a bf16 checkpoint, or the hub's id of a model.")],
     out: Annotated[Path, typer.Argument(help="Folder of the result; must not exist.")],
     bits: Annotated[int, typer.Option(help="Bits of a packed weight; 4.")] = 4,
     group_size: Annotated[int, typer.Option(help="Weights per scale: 32, 64 or 128.")] = 128,
@@ -79,7 +79,7 @@ def quantize(  # noqa: PLR0913, PLR0917  (a command has as many options as it ha
 
 
 def _run(  # noqa: PLR0913, PLR0917
-    source: Path,
+    source: str,
     out: Path,
     calibration: str | None,
     evaluation: Path | None,
@@ -88,7 +88,7 @@ def _run(  # noqa: PLR0913, PLR0917
 ) -> None:
     from pydantic import ValidationError
 
-    from quantize.dataset import calibration_file
+    from quantize.hub import calibration_file, checkpoint_folder
     from quantize.pipeline import Job, TooMuchLost
     from quantize.pipeline import quantize as run
     from quantize.progress import Progress
@@ -101,7 +101,13 @@ def _run(  # noqa: PLR0913, PLR0917
         option = str(first["loc"][0]).replace("_", "-")
         raise QuantizeError(f"--{option}: {first['msg']}") from error
     files = {"calibration": calibration_file(calibration) if calibration else None, "evaluation": evaluation}
-    job = Job(source, out, settings, max_loss, **{key: path for key, path in files.items() if path})
+    job = Job(
+        checkpoint_folder(source),
+        out,
+        settings,
+        max_loss,
+        **{key: path for key, path in files.items() if path},
+    )
     signal.signal(signal.SIGTERM, _stopped)
     try:
         manifest = run(job, Progress())

@@ -87,6 +87,8 @@ class Subject:
             folder = f"models/{self.id}-int4-g{group}-tp{size}"
             command = f"qwen-serve quantize {self.source} {folder} --group-size {group}"
             command += f" --tensor-parallel-size {size}"
+            if inner != self.architecture.intermediate_size:
+                command += " --pad"
             return Form(packed, folder, "gptq-int4", group, command)
         return None
 

@@ -63,7 +63,13 @@ def _model(architecture: str, sizes: dict[str, Any]) -> Any:
     text = {**sizes, "rope_parameters": _ROPE}
     marks = {"image_token_id": 250, "video_token_id": 251, "vision_start_token_id": 252}
     if architecture == "Qwen2VLForConditionalGeneration":
-        vision: dict[str, Any] = {"depth": 1, "embed_dim": 32, "num_heads": 2, "hidden_size": 64, "mlp_ratio": 2}
+        vision: dict[str, Any] = {
+            "depth": 1,
+            "embed_dim": 32,
+            "num_heads": 2,
+            "hidden_size": 64,
+            "mlp_ratio": 2,
+        }
         config = Qwen2VLConfig(
             text_config=text,
             vision_config=vision,
