@@ -7,6 +7,8 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantize.errors import QuantizeError
+
 _KIB = 1024
 
 
@@ -35,6 +37,27 @@ def device_name() -> str:
         return platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def check_engine(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
+    """The engine can run here what is to be made, so that its loss can be measured.
+
+    Raises:
+        QuantizeError: There is no GPU, and the CPU lacks what vLLM's INT4 kernel needs.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    try:
+        able = "avx512f" in cpuinfo.read_text(encoding="utf-8")
+    except OSError:
+        return
+    if not able:
+        raise QuantizeError(
+            "there is no GPU, and vLLM's INT4 kernel for CPUs needs AVX-512, which this CPU lacks: the loss "
+            "could not be measured; use a machine with one of them"
+        )
 
 
 def free_memory_bytes() -> int:

@@ -58,7 +58,7 @@ class Cost(_Part):
     """What the quantization took."""
 
     machine: str = Field(description="The GPU, or the CPU.")
-    seconds: float = Field(ge=0, description="All in all, interruptions not counted.")
+    seconds: float = Field(ge=0, description="Of the run that finished it.")
     peak_host_bytes: PositiveInt = Field(description="Most memory of the process on the host.")
     peak_gpu_bytes: NonNegativeInt | None = Field(description="Most memory on the GPU; none without one.")
 

@@ -16,7 +16,7 @@ from quantize.checkpoint import Checkpoint
 from quantize.evaluation import EvaluationSet, Loss, evaluate, read_set
 from quantize.layer_error import LayerError
 from quantize.layout import LINEARS, Layout, layout_of
-from quantize.machine import device_name, free_memory_bytes, peak_memory
+from quantize.machine import check_engine, device_name, free_memory_bytes, peak_memory
 from quantize.manifest import CalibrationData, Cost, Manifest, Padding, Sizes, Source, tool_versions
 from quantize.plot import plot_errors
 from quantize.progress import Progress
@@ -72,6 +72,7 @@ def quantize(job: Job, progress: Progress) -> Manifest:
     """
     began = time.monotonic()
     checks.check_free(job.out)
+    check_engine()
     checkpoint = Checkpoint(job.source)
     layout = layout_of(checkpoint)
     size = checks.intermediate_size(checkpoint, layout, job.settings)
@@ -173,15 +174,11 @@ class _Run:
             layers=tuple(errors),
             cost=Cost(
                 machine=device_name(),
-                seconds=round(self._seconds(), 1),
+                seconds=round(time.monotonic() - self.began, 1),
                 peak_host_bytes=peak.host,
                 peak_gpu_bytes=peak.gpu,
             ),
         )
-
-    def _seconds(self) -> float:
-        """Of this run; blocks that were finished before count with the time that their solutions took."""
-        return time.monotonic() - self.began
 
     def _too_much(self, excess: str, manifest: Manifest) -> str:
         worst = ", ".join(f"{layer.name} ({layer.relative_error:.1e})" for layer in manifest.worst(3))
