@@ -99,6 +99,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             # As the units in cluster/ray have it: by default a machine gives up a minute after its head.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+            "RAY_raylet_start_wait_time_s": "120",
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
             "RAY_num_workers_soft_limit": "0",
