@@ -1,4 +1,7 @@
-"""A cluster as `ray start` joins it: machines with a network, processes and files of their own."""
+"""A cluster of machines with networks, processes and files of their own, as `cluster/ray` has them start.
+
+The units' commands and `ray.env` are used as they stand: with the token, and with TLS between machines.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import trustme
 import yaml
 
 from cluster.local import processes
+from tests.cluster import units
 from tests.cluster.network import Host, network
+from tests.cluster.units import command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-GCS_PORT: Final = 6379
 DASHBOARD_PORT: Final = 8265
 HTTP_PORT: Final = 8000
 UP_WITHIN_S: Final = 180.0
@@ -76,8 +81,10 @@ class Cluster:
         self._variables = dict(variables)
         self._marks: dict[str, str] = {}
         self._lives = 0
+        self._authority = trustme.CA()
         self._programs: list[subprocess.Popen[bytes]] = []
         self._outside = ThreadPoolExecutor(64, initializer=hosts["outside"].enter)
+        self._at_head = ThreadPoolExecutor(1, initializer=hosts["head"].enter)
 
     def start(self, name: str) -> None:
         """A machine begins; `ray start` has joined it when this returns."""
@@ -87,19 +94,21 @@ class Cluster:
         place = self.folder / name
         place.mkdir(exist_ok=True)
         told = self.cli("node", "prepare", "--config", str(self.config), "--folder", str(place / "p"))
+        unit = "head" if name == "head" else "worker"
         environment = {
             **os.environ,
+            **units.variables(),
             **dict(_assignments(Path(told))),
+            "NODE_ADDRESS": host.address,
+            "HEAD_ADDRESS": self.hosts["head"].address,
+            "NODE_RESOURCES": json.dumps(dict(machine.resources)),
             **self._variables,
-            **self.credentials(),
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+            **self._tls(name),
             processes.MARK: mark,
             "SPT_NOENV": "1",
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            # As the units in cluster/ray have it: by default a machine gives up a minute after its head.
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-            "RAY_raylet_start_wait_time_s": "120",
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
             "RAY_num_workers_soft_limit": "0",
@@ -108,7 +117,7 @@ class Cluster:
         with log.open("wb") as output:
             started = subprocess.Popen(
                 # Without a process namespace the head would find the other machines' raylets for its own.
-                host.command(*_ALONE, *_ray_start(name, machine, host, self.hosts["head"].address, place)),
+                host.command(*_ALONE, *_ray_start(unit, machine, environment, place)),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -147,12 +156,22 @@ class Cluster:
             program.kill()
             program.wait()
         self._outside.shutdown(cancel_futures=True)
+        self._at_head.shutdown(cancel_futures=True)
         for name in list(self._marks):
             self.kill(name)
 
-    def credentials(self) -> dict[str, str]:
-        """The variables by which a process may talk to Ray."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
+    def _tls(self, name: str) -> dict[str, str]:
+        """Ray's own connections are encrypted, and who has no certificate of the authority is refused."""
+        files = {kind: self.folder / f"{name}.{kind}.pem" for kind in ("cert", "key")}
+        issued = self._authority.issue_cert(self.hosts[name].address)
+        files["cert"].write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        files["key"].write_bytes(issued.private_key_pem.bytes())
+        self._authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        return {
+            "RAY_TLS_SERVER_CERT": str(files["cert"]),
+            "RAY_TLS_SERVER_KEY": str(files["key"]),
+            "RAY_TLS_CA_CERT": str(self.folder / "ca.pem"),
+        }
 
     def cli(self, *words: str) -> str:
         """What a command of `qwen-serve` says."""
@@ -174,11 +193,11 @@ class Cluster:
     def deploy(self) -> None:
         """Hand the configuration to Serve, as `serve deploy` does."""
         content = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        self.outside(self._dashboard, "/api/serve/applications/", content).result()
+        self._at_head.submit(self._dashboard, "/api/serve/applications/", content).result()
 
     def serve(self) -> dict[str, Any]:
         """What Serve says of the application."""
-        found: dict[str, Any] = self.outside(self._dashboard, "/api/serve/applications/").result()
+        found: dict[str, Any] = self._at_head.submit(self._dashboard, "/api/serve/applications/").result()
         application: dict[str, Any] = found["applications"].get("qwen-serve", {})
         return application
 
@@ -213,7 +232,7 @@ class Cluster:
         }
 
     def _dashboard(self, path: str, document: object = None) -> Any:
-        url = f"http://{self.hosts['head'].address}:{DASHBOARD_PORT}{path}"
+        url = f"http://127.0.0.1:{DASHBOARD_PORT}{path}"
         headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(
@@ -250,23 +269,13 @@ def cluster(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ray_start(name: str, machine: Machine, host: Host, head: str, place: Path) -> list[str]:
-    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-    if name == "head":
-        words += ["--head", f"--port={GCS_PORT}", f"--dashboard-port={DASHBOARD_PORT}"]
-        words += [f"--dashboard-host={host.address}", "--include-dashboard=true", "--no-monitor"]
-    else:
-        words += [f"--address={head}:{GCS_PORT}"]
+def _ray_start(unit: str, machine: Machine, told: Mapping[str, str], place: Path) -> list[str]:
+    """The unit's own command, with what the machine would be asked for and a folder of its own."""
+    words = [f"--temp-dir={place / 'r'}" if "--temp-dir=" in word else word for word in command(unit, told)]
+    here = [] if unit == "head" else [f"--num-cpus={machine.cpus}", f"--num-gpus={machine.gpus}"]
     return [
-        *words,
-        f"--node-ip-address={host.address}",
-        f"--temp-dir={place / 'r'}",
-        f"--num-cpus={machine.cpus}",
-        f"--num-gpus={machine.gpus}",
-        f"--resources={json.dumps(dict(machine.resources))}",
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        "--include-log-monitor=false",
-        "--disable-usage-stats",
+        *(sys.executable, "-m", "ray.scripts.scripts", *words[1:]),
+        *(*here, f"--object-store-memory={_OBJECT_STORE_BYTES}"),
     ]
 
 

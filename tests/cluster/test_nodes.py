@@ -204,6 +204,9 @@ def test_models_of_a_machine_that_dies_come_back_on_another(nodes: Cluster, clie
 
 def test_serving_goes_on_while_the_head_restarts(nodes: Cluster, client: FleetClient) -> None:
     before = nodes.replicas()
+    # Both ingress replicas have to have met every model: where a replica is, Ray asks the head once.
+    meetings = [nodes.outside(client.stream, model, 5) for model in ("large", "small-1", "small-2") * 8]
+    assert all(meeting.result().whole for meeting in meetings)
     with Load(nodes, client, "large", "small-1", "small-2") as load:
         time.sleep(2)  # into the streams
         gone = time.monotonic()
