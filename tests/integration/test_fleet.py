@@ -173,7 +173,7 @@ def _ordered(gpus: dict[str, float]) -> float:
     Serve itself orders the place of a replica that has failed, a moment before the failed one's is gone and
     before it asks the policy; that order waits until Ray has the GPUs back.
     """
-    return sum(min(share, 0.5) if model == "qwen-broken" else share for model, share in gpus.items())
+    return sum(min(share, 0.5) if model == BROKEN else share for model, share in gpus.items())
 
 
 def test_no_more_gpus_are_ordered_than_there_are(client: FleetClient, looks: Path) -> None:
