@@ -52,8 +52,8 @@ def pack(weight: Tensor, scales: Tensor, g_idx: Tensor) -> Packed:
         g_idx: ``[inputs]``, the group of each input.
     """
     index = g_idx.long()
-    # Rounded to what is stored before the integers are taken, so that none of them is a step off.
     stored = scales.to(torch.float16)
+    # By the scales that the weights were put on the grid with, not by what float16 leaves of them.
     steps = torch.round(weight.float() / scales.float()[:, index]) + _ZERO
     integers = steps.clamp_(0, _HIGHEST).to(torch.int32).t().contiguous()
     zeros = torch.full((stored.shape[1], stored.shape[0]), _ZERO - 1, dtype=torch.int32)

@@ -79,6 +79,33 @@ def objects_of(variant: str) -> list[Object]:
     return copy.deepcopy(list(_rendered(variant)))
 
 
+def simulated(**application: Any) -> list[Object]:
+    """The chart with one replica of the ingress and a simulated model on an A10.
+
+    Args:
+        application: Further keys of the application.
+    """
+    model = {
+        "id": "qwen-sim",
+        "source": "simulated",
+        "kind": "text",
+        "accelerator": "A10",
+        "max_model_len": 4096,
+        "simulation": {"step_s": 0.01},
+    }
+    return rendered(
+        {
+            "ingress": {"serveReplicas": 1},
+            "application": {
+                "allow_simulated_models": True,
+                "models": [model],
+                "aliases": {"qwen-plus": "qwen-sim", "qwen-turbo": "qwen-sim"},
+                **application,
+            },
+        }
+    )
+
+
 def rendered(values: Mapping[str, Any]) -> list[Object]:
     """All objects of some values."""
     return parsed(chart.render(values).documents.values())

@@ -7,11 +7,8 @@ registry are real. It all runs in a process of its own (``main`` below), with it
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -19,17 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.objects import Object, one, rendered, serve_config
+from tests.cluster.objects import Object, one, serve_config, simulated
+from tests.ray_process import HEAD, found_by
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 240.0
-# Port 0 is one that the system finds free.
-HEAD = {
-    "include_dashboard": False,
-    "gcs_server_port": 0,
-    "node_manager_port": 0,
-    "dashboard_agent_listen_port": 0,
-}
 
 pytestmark = pytest.mark.integration
 
@@ -37,21 +28,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What ``main`` found out, from a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="qs-") as folder:
-        foreign = {"RAY_ADDRESS", "RAY_NAMESPACE", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
-        environment = {key: value for key, value in os.environ.items() if key not in foreign}
-        environment |= {"RAY_TMPDIR": folder, "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.cluster.test_placement", folder],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr[-4000:]
-        answer: dict[str, Any] = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
+    answer: dict[str, Any] = json.loads(found_by("tests.cluster.test_placement"))
     return answer
 
 
@@ -70,43 +47,25 @@ def test_application_is_ready_with_nothing_on_the_head(found: dict[str, Any]) ->
     assert not any("headgroup" in groups for groups in found["placed"].values())
 
 
-def objects_with_a_simulated_model(folder: Path) -> list[Object]:
-    """The chart with its files in a folder of ours, and one replica of everything."""
-    model = {
-        "id": "qwen-sim",
-        "source": "simulated",
-        "kind": "text",
-        "accelerator": "A10",
-        "max_model_len": 4096,
-        "simulation": {"step_s": 0.01},
-    }
-    return rendered(
-        {
-            "ingress": {"serveReplicas": 1},
-            "application": {
-                "allow_simulated_models": True,
-                "models": [model],
-                "aliases": {"qwen-plus": "qwen-sim", "qwen-turbo": "qwen-sim"},
-                "auth": {"secret_file": str(folder / "jwt.key")},
-                "audit": {
-                    "directory": str(folder / "audit"),
-                    "signing_key_file": str(folder / "audit.key"),
-                },
-                "store": {"url": f"sqlite:///{folder}/store.db"},
-            },
-        }
+def objects_in(folder: Path) -> list[Object]:
+    """The chart with a simulated model and its files in a folder of ours."""
+    return simulated(
+        auth={"secret_file": str(folder / "jwt.key")},
+        audit={"directory": str(folder / "audit"), "signing_key_file": str(folder / "audit.key")},
+        store={"url": f"sqlite:///{folder}/store.db"},
     )
 
 
-def main(folder: Path) -> None:
+def main(result: Path) -> None:
     """Start a node for each group, deploy, and write where everything has gone."""
     import ray
     from ray.cluster_utils import Cluster
 
     from serve_app.auth import secret
 
+    folder = result.parent
     secret.ensure(folder / "jwt.key")
-    objects = objects_with_a_simulated_model(folder)
+    objects = objects_in(folder)
     cluster_config = one(objects, "RayService")["spec"]["rayClusterConfig"]
     head = cluster_config["headGroupSpec"]["resources"]
     cluster = Cluster(initialize_head=True, head_node_args={**HEAD, "num_cpus": int(head["CPU"])})
@@ -118,7 +77,7 @@ def main(folder: Path) -> None:
         cluster.wait_for_nodes(timeout=120)
         ray.init(address=cluster.address, log_to_driver=False)
         answer = _deploy(serve_config(objects), groups)
-        (folder / "result.json").write_text(json.dumps(answer), encoding="utf-8")
+        result.write_text(json.dumps(answer), encoding="utf-8")
     finally:
         ray.shutdown()
         cluster.shutdown()

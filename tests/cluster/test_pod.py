@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.objects import Object, one, pod_templates, rendered
+from tests.cluster.objects import one, pod_templates, simulated
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = 10001
@@ -85,30 +85,9 @@ def moved(text: str) -> str:
     return text
 
 
-def objects() -> list[Object]:
-    model = {
-        "id": "qwen-sim",
-        "source": "simulated",
-        "kind": "text",
-        "accelerator": "A10",
-        "max_model_len": 4096,
-        "simulation": {"step_s": 0.01},
-    }
-    return rendered(
-        {
-            "ingress": {"serveReplicas": 1},
-            "application": {
-                "allow_simulated_models": True,
-                "models": [model],
-                "aliases": {"qwen-plus": "qwen-sim", "qwen-turbo": "qwen-sim"},
-            },
-        }
-    )
-
-
 def write_stage(stage: Path) -> None:
     """What Kubernetes would mount, and the environment of the ingress's and a GPU pod."""
-    found = objects()
+    found = simulated()
     for folder in ("secrets", "haproxy", "config"):
         (stage / "etc" / folder).mkdir(parents=True)
     for name, text in one(found, "ConfigMap", "qwen-serve-haproxy")["data"].items():
@@ -162,7 +141,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_user_is_the_charts_and_nothing_but_volumes_is_writable(found: dict[str, Any]) -> None:
-    security = dict(pod_templates(objects()))["ingress"]["spec"]["securityContext"]
+    security = dict(pod_templates(simulated()))["ingress"]["spec"]["securityContext"]
     assert found["user"] == [security["runAsUser"], security["runAsGroup"]] == [USER, USER]
     assert found["writable"] == ["/tmp", "/dev/shm"]  # noqa: S108
 

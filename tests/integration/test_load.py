@@ -8,15 +8,14 @@ what it sees.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ray_process import found_by
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEN_WITHIN_S = 60.0
@@ -29,22 +28,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def seen() -> list[dict[str, float]]:
     """The figures of every look of the policy, oldest first."""
-    with tempfile.TemporaryDirectory(prefix="qs-") as folder:
-        foreign = {"RAY_ADDRESS", "RAY_NAMESPACE", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
-        environment = {key: value for key, value in os.environ.items() if key not in foreign}
-        environment |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.integration.test_load", f"{folder}/seen.jsonl"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr[-4000:]
-        lines = Path(folder, "seen.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    text = found_by("tests.integration.test_load", timeout_s=300)
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_policy_sees_who_runs_and_who_waits(seen: list[dict[str, float]]) -> None:

@@ -9,11 +9,8 @@ another Ray on this machine nor another test sees it.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,18 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.ray_process import HEAD, found_by
+
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "configs" / "a100-a10.yaml"
 # The smallest fleet that the catalogue's comment promises to be enough.
 FLEET = {"A10": 2, "A100-40G": 1, "A100-80G": 1}
-# Port 0 is one that the system finds free.
-HEAD = {
-    "num_cpus": 0,
-    "include_dashboard": False,
-    "gcs_server_port": 0,
-    "node_manager_port": 0,
-    "dashboard_agent_listen_port": 0,
-}
 READY_WITHIN_S = 120.0
 REFUSED_AFTER_S = 3.0
 
@@ -42,22 +33,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def placements() -> dict[str, Any]:
     """What ``main`` found out, from a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="qs-") as folder:
-        # RAY_TMPDIR also keeps this cluster's address out of the file in which `ray.init()` looks.
-        foreign = {"RAY_ADDRESS", "RAY_NAMESPACE", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
-        environment = {key: value for key, value in os.environ.items() if key not in foreign}
-        environment |= {"RAY_TMPDIR": folder, "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.integration.test_production_placement", f"{folder}/result.json"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr[-4000:]
-        found: dict[str, Any] = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(found_by("tests.integration.test_production_placement"))
     return found
 
 
@@ -139,7 +115,7 @@ def main(result: Path) -> None:
     schema = ServeDeploySchema.model_validate(file)
     args = file["applications"][0]["args"]
     accelerators = {k: AcceleratorConfig.model_validate(v) for k, v in args["accelerators"].items()}
-    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
+    cluster = Cluster(initialize_head=True, head_node_args={**HEAD, "num_cpus": 0})
     try:
         for kind, machines in FLEET.items():
             for _ in range(machines):

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +20,7 @@ import pytest
 
 from deployments.build import environment
 from deployments.config import ModelConfig
+from tests.ray_process import found_by
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND_WITHIN_S = 60
@@ -42,22 +40,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What ``main`` found out."""
-    with tempfile.TemporaryDirectory(prefix="qs-") as folder:
-        foreign = {"RAY_ADDRESS", "RAY_NAMESPACE", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
-        given = {key: value for key, value in os.environ.items() if key not in foreign}
-        given |= environment(MODEL) | {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        given |= {"RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)}
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.integration.test_replica", f"{folder}/found.json"],
-            cwd=ROOT,
-            env=given,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
-        read: dict[str, Any] = json.loads(Path(folder, "found.json").read_text(encoding="utf-8"))
+    read: dict[str, Any] = json.loads(found_by("tests.integration.test_replica", environment(MODEL)))
     return read
 
 

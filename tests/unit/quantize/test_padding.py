@@ -8,7 +8,9 @@ from torch import nn
 from transformers import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
+from deployments import split
 from quantize.padding import pad, padded_size
+from quantize.settings import GROUP_SIZES
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,10 @@ def test_other_tensors_are_left_alone() -> None:
     tensor = torch.ones(5, 5)
     assert pad("self_attn.o_proj.weight", tensor, 9) is tensor
     assert pad("input_layernorm.weight", tensor, 9) is tensor
+
+
+def test_rules_are_those_that_a_configuration_is_checked_by() -> None:
+    """``quantize`` stands apart from ``deployments`` and has them again; they must not drift."""
+    assert GROUP_SIZES == split.INT4_GROUP_SIZES
+    for size, group_size, parts in ((29568, 128, 4), (18944, 64, 8), (9728, 32, 3)):
+        assert padded_size(size, group_size, parts) == split.padded(size, parts, group_size)
