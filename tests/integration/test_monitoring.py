@@ -17,12 +17,15 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.expressions import FOLDER, RULES, Expression, everywhere, rules
+from tests.integration import rare_metrics
 from tests.integration.conftest import Application
 from tests.integration.test_faults import LONG, replicas, wait_until_ready
 from tests.integration.test_operation import CHAT, records
 from tests.prometheus import Prometheus, scraping
+from tests.ray_process import found_by
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +37,11 @@ ABSENT: Final = {
     "ray_qwen_serve_fleet_gpus": "where there are GPUs",
     "ray_qwen_serve_audit_unrecorded_requests_total": "once the audit's disk has failed",
 }
-"""What this application rightly does not show, and when it would; tests of their own see those."""
+"""What this application rightly does not show, and when it would.
+
+A scrape of a Ray of its own shows them, below, where the ingress's metrics are told of such things. An
+application under TLS shows the first (``test_tls.py``); no scrape here is of a fleet, or of a full disk.
+"""
 
 RAYS_GPUS: Final = {"ray_node_gpus_utilization", "ray_node_gram_available", "ray_node_gram_used"}
 GPUS: Final = {"qwen_serve:gpu_utilization:ratio", "qwen_serve:gpu_memory_free:ratio"}
@@ -108,6 +115,17 @@ def test_every_series_is_one_that_a_scrape_shows(prometheus: Prometheus, http: h
 def test_what_is_said_to_be_absent_is_read_somewhere() -> None:
     needed = {name for each in everywhere() for name in each.names()}
     assert set(ABSENT) | RAYS_GPUS | GPUS <= needed
+
+
+def test_absent_series_are_exported_where_there_is_something_to_tell() -> None:
+    text = found_by("tests.integration.rare_metrics")
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    values = {name: sorted(sample.value for sample in samples if sample.name == name) for name in ABSENT}
+    assert values == {
+        "ray_qwen_serve_certificate_expiry_timestamp_seconds": [rare_metrics.EXPIRES_AT],
+        "ray_qwen_serve_fleet_gpus": list(rare_metrics.GPUS),
+        "ray_qwen_serve_audit_unrecorded_requests_total": [rare_metrics.UNRECORDED],
+    }
 
 
 def test_rays_own_figures_of_gpus_are_called_so() -> None:
