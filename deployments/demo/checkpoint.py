@@ -76,6 +76,8 @@ def _seal(work: Path, digest: str) -> None:
     record = {"digest": digest, "files": {name: _sha256(work / name) for name in names}}
     (work / RECIPE_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for name in (*names, RECIPE_FILE):
+        # safetensors keeps its files to the owner; a server often runs as somebody else.
+        (work / name).chmod(0o644)
         with (work / name).open("rb") as file:
             os.fsync(file.fileno())
 

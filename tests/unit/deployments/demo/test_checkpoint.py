@@ -70,3 +70,14 @@ def test_unwritable_parent_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="choose another folder with --out"):
         write_checkpoint(tmp_path / "file" / "demo-chat", "abc", _fill)
+
+
+def test_whoever_serves_it_may_read_it(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        _fill(folder)
+        (folder / "model.safetensors").chmod(0o600)
+
+    write_checkpoint(tmp_path / "made", "abc", fill)
+    files = [path for path in (tmp_path / "made").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in files)
