@@ -106,10 +106,9 @@ class Grown:
 
     Args:
         folder: For everything.
-        version: Of the autoscaler, 1 or 2.
     """
 
-    def __init__(self, folder: Path, version: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mark = secrets.token_hex(8)
         gcs, self._dashboard, client, agent, self._port = free_ports(0, 0, 0, 0, 0)
@@ -123,7 +122,7 @@ class Grown:
             **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
             "RAY_FAKE_CLUSTER": "1",
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            "RAY_enable_autoscaler_v2": str(int(version == 2)),
+            "RAY_enable_autoscaler_v2": "1",
             "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
             "RAY_AUTH_MODE": "token",
@@ -204,10 +203,10 @@ class Grown:
         processes.end(self._mark, grace_s=0)
 
 
-@pytest.fixture(params=[1, 2], ids=["v1", "v2"])
-def grown(request: pytest.FixtureRequest) -> Iterator[Grown]:
+@pytest.fixture
+def grown() -> Iterator[Grown]:
     folder = Path(tempfile.mkdtemp(prefix="qs-", dir="/tmp"))
-    made = Grown(folder, request.param)
+    made = Grown(folder)
     try:
         until(made, made.is_up, UP_WITHIN_S)
         made.deploy()
