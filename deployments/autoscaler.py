@@ -23,6 +23,7 @@ from deployments import board as boards
 from deployments.board import Board, ModelStatus, News, Verdict
 from deployments.fleet import FleetConfig, FleetPolicy, FleetState, Journal, Phase, Reason
 from deployments.gpus import RayGpus
+from deployments.growth import Growth
 from deployments.naming import deployment_name, is_model
 from deployments.sighting import Gpus, Sighting
 from deployments.verdict import sleepers, statuses, usage
@@ -40,6 +41,7 @@ class FleetAutoscaler:
     Args:
         find: The board of an application.
         gpus: Tells of machines and GPUs; default: Ray.
+        growth: Asks for machines; default: Ray's autoscaler.
         clock: Never goes back, seconds.
     """
 
@@ -47,10 +49,12 @@ class FleetAutoscaler:
         self,
         find: Callable[[str], Any] = boards.find,
         gpus: Gpus | None = None,
+        growth: Growth | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find = find
         self._gpus = gpus or RayGpus()
+        self._growth = growth or Growth()
         self._clock = clock
         self._next_at = 0.0
         self._board: ActorHandle[Board] | None = None
@@ -98,6 +102,7 @@ class FleetAutoscaler:
         for reason in self._journal.record(decision.reasons):
             logger.info("Fleet: %s: %s: %s", reason.model, reason.action.value, reason.words)
         self._unsent += decision.reasons
+        self._growth.ask(decision.shortages, self._gpus.machines)
         if self._sleepers is None:  # an earlier controller may have sent some to sleep
             self._sleepers = frozenset(one.id for one in observation.replicas if one.phase is Phase.SLEEPING)
         self._sleepers = sleepers(self._sleepers, decision, observation)

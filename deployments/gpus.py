@@ -13,7 +13,8 @@ from ray.util.placement_group import placement_group_table
 
 from deployments.fleet import Footprint
 
-_TYPE: Final = "accelerator_type:"
+TYPE_PREFIX: Final = "accelerator_type:"
+"""Of the resource by which a machine tells the type of its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _machine(node: Mapping[str, Any], available: Mapping[str, Mapping[str, float
     resources = node["Resources"]
     return Machine(
         node["NodeID"],
-        tuple(key.removeprefix(_TYPE) for key in resources if key.startswith(_TYPE)),
+        tuple(key.removeprefix(TYPE_PREFIX) for key in resources if key.startswith(TYPE_PREFIX)),
         int(resources.get("GPU", 0)),
         available.get(node["NodeID"], {}).get("GPU", 0.0),
         int(resources.get("memory", 0)),

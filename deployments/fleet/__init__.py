@@ -1,7 +1,7 @@
 """The fleet policy: which models are awake, on how many GPUs, and why. Pure: it knows no cluster."""
 
 from deployments.fleet.config import CPU, FleetConfig, FleetModel, FleetRules
-from deployments.fleet.decision import Action, Decision, ModelState, Reason, Status
+from deployments.fleet.decision import Action, Decision, ModelState, Reason, Shortage, Status
 from deployments.fleet.journal import Entry, Journal
 from deployments.fleet.observation import Footprint, Load, Node, Observation, Phase, Replica
 from deployments.fleet.policy import FleetPolicy
@@ -26,5 +26,6 @@ __all__ = [
     "Phase",
     "Reason",
     "Replica",
+    "Shortage",
     "Status",
 ]

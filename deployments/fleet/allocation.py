@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from deployments.fleet.config import CPU, FleetModel
-from deployments.fleet.decision import Action
+from deployments.fleet.decision import Action, Shortage
 from deployments.fleet.eviction import Victim, cheapest, cost_of_absence
 from deployments.fleet.moment import Moment
 from deployments.fleet.observation import Node, Phase
@@ -172,6 +172,7 @@ class Allocation:
     def _blocked(self, claim: Claim, view: View, nodes: list[str]) -> None:
         """Nobody can give way. One that has waited for long keeps what there is, so that it is not passed."""
         footprint = view.model.footprint
+        self._lack(claim, view)
         possible = [node for node in nodes if self._lasting.fit(footprint, view.model.accelerator, node)]
         if not possible:
             self._wait(claim, f"no node has {_needs(view.model)} beside what is pinned there")
@@ -181,6 +182,15 @@ class Allocation:
             node = max(possible, key=lambda one: (self._pool.vacant(one), one))
             self._pool.keep(footprint, node, self._lasting)
             self._wait(claim, f"what becomes free on {node} is kept for it")
+
+    def _lack(self, claim: Claim, view: View) -> None:
+        """Ask for machines, where another one would help: a replica that sleeps wakes where it is."""
+        model, waited_s = view.model, claim.waited_s(self._moment.now)
+        if model.accelerator in (None, CPU) or view.asleep is not None:
+            return
+        if waited_s >= self._moment.rules.machines_after_s:
+            missing = claim.replicas - self._orders.aimed(model.id, view.size)
+            self._orders.lack(Shortage(model.accelerator, model.footprint), missing)
 
     @cached_property
     def _lasting(self) -> Pool:

@@ -162,6 +162,11 @@ class FleetRules(FrozenConfig):
         30,
         description="From so long a wait on, GPUs are kept for a model, and smaller ones no longer pass it.",
     )
+    machines_after_s: NonNegativeFloat = Field(
+        30,
+        description="A model for which no room can be made asks Ray's autoscaler for a machine after "
+        "so long; where there is no autoscaler, or it has its most machines, nothing comes of it.",
+    )
     failure_backoff_s: PositiveFloat = Field(
         10, description="Wait after a failed start; it doubles with each further one."
     )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deployments.fleet.observation import Footprint
+
 
 class Action(StrEnum):
     """What was decided for a model."""
@@ -71,6 +73,19 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """A replica for which no room can be made on the machines that there are.
+
+    Attributes:
+        accelerator: GPU type that it needs.
+        footprint: What it takes of one machine.
+    """
+
+    accelerator: str
+    footprint: Footprint
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Orders for the cluster. A model that is not named stays as it is.
 
@@ -80,6 +95,7 @@ class Decision:
         wake: Models whose sleeping replica shall wake.
         statuses: Every configured model's state, before the orders are carried out.
         reasons: One for each order and for each wait.
+        shortages: What further machines are wanted for.
     """
 
     targets: Mapping[str, int]
@@ -87,3 +103,4 @@ class Decision:
     wake: tuple[str, ...]
     statuses: Mapping[str, Status]
     reasons: tuple[Reason, ...]
+    shortages: tuple[Shortage, ...] = ()

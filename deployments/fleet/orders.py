@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployments.fleet.decision import Action, Decision, Reason, Status
+from deployments.fleet.decision import Action, Decision, Reason, Shortage, Status
 
 
 class Orders:
@@ -20,6 +20,7 @@ class Orders:
         self._sleep: list[str] = []
         self._wake: list[str] = []
         self._reasons: list[Reason] = []
+        self._shortages: list[Shortage] = []
 
     def concern(self, model: str) -> bool:
         """Whether something has been ordered for a model."""
@@ -29,6 +30,14 @@ class Orders:
         """So many replicas from now on."""
         self._targets[model] = replicas
         self.explain(model, action, words)
+
+    def aimed(self, model: str, replicas: int) -> int:
+        """Replicas that it is to have: as ordered, or else as many as before."""
+        return self._targets.get(model, replicas)
+
+    def lack(self, shortage: Shortage, replicas: int) -> None:
+        """So many replicas wait for machines that are not there."""
+        self._shortages += [shortage] * replicas
 
     def sleep(self, model: str, words: str) -> None:
         """Its replica shall sleep."""
@@ -46,4 +55,11 @@ class Orders:
 
     def decision(self, statuses: Mapping[str, Status]) -> Decision:
         """All of them."""
-        return Decision(self._targets, tuple(self._sleep), tuple(self._wake), statuses, tuple(self._reasons))
+        return Decision(
+            self._targets,
+            tuple(self._sleep),
+            tuple(self._wake),
+            statuses,
+            tuple(self._reasons),
+            tuple(self._shortages),
+        )

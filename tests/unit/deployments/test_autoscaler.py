@@ -12,6 +12,7 @@ from ray.serve.config import AutoscalingConfig
 from deployments.autoscaler import FleetAutoscaler
 from deployments.board import ModelStatus, News, Report, Verdict
 from deployments.fleet import FleetConfig, FleetModel, ModelState
+from deployments.growth import Growth
 from tests.unit.deployments.sights import MadeUpGpus, context, held, identity, machine
 
 CONFIG = FleetConfig(models=(FleetModel(id="a", accelerator="A100"),))
@@ -57,7 +58,14 @@ class Controller:
         self.board = board or HeldBoard()
         self.now = 0.0
         self.found = 0
-        self.policy = FleetAutoscaler(self.find, gpus or MadeUpGpus([machine()]), lambda: self.now)
+        self.asked: list[list[dict[str, float]]] = []
+        """What Ray's autoscaler was asked for, one after the other."""
+        self.policy = FleetAutoscaler(
+            self.find, gpus or MadeUpGpus([machine()]), Growth(self.request), lambda: self.now
+        )
+
+    def request(self, bundles: list[dict[str, float]]) -> None:
+        self.asked.append(bundles)
 
     def find(self, application: str) -> HeldBoard:
         assert application == "qwen-serve"
@@ -193,3 +201,33 @@ def test_it_is_asked_ten_times_a_second_and_looks_twice() -> None:
     for _ in range(10):
         controller.tick(after_s=0.1)
     assert len(controller.board.told) - before == 2
+
+
+def test_model_without_room_asks_for_a_machine_until_it_has_one() -> None:
+    gpus = MadeUpGpus([machine("n1", 4, 0.0, "A100", "A100-80G"), machine("n2", 2, 2.0, "A10")])
+    controller = Controller(gpus=gpus)
+    for _ in range(8):
+        controller.tick()
+    for _ in range(40):
+        assert controller.tick(total=1.0, queued=1.0) == {}
+    whole = {"GPU": 4, "accelerator_type:A100": 0.001}
+    assert controller.asked == [[], [whole, {"GPU": 1.0, "accelerator_type:A100": 0.001}]]
+
+    gpus.nodes.append(machine("n3"))
+    assert controller.tick(total=1.0, queued=1.0) == {identity("a"): 1}
+    assert controller.asked[2:] == [[]], "what is asked for would stay, and keep idle machines"
+
+
+def test_autoscaler_that_cannot_be_asked_keeps_nobody_from_running(caplog: pytest.LogCaptureFixture) -> None:
+    controller = Controller()
+
+    def request(bundles: list[dict[str, float]]) -> None:
+        raise RuntimeError(f"nobody to ask for {bundles}")
+
+    controller.policy = FleetAutoscaler(
+        controller.find, MadeUpGpus([machine()]), Growth(request), lambda: controller.now
+    )
+    controller.tick()
+    controller.tick()
+    assert controller.tick(total=1.0, queued=1.0) == {identity("a"): 1}
+    assert "could not be asked for machines" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.fleet import Action, Decision, FleetModel, ModelState, Node, Phase
+from deployments.fleet import Action, Decision, FleetModel, Footprint, ModelState, Node, Phase, Shortage
 from tests.unit.deployments.fleet.world import World, model
 
 
@@ -308,3 +308,44 @@ def test_engine_on_the_cpu_waits_where_all_slots_are_pinned() -> None:
 
     assert "a slot for an engine on the CPU" in decision.reasons[-1].words
     assert world.config.by_id["hot"].gpus == model("hot", accelerator=None).gpus
+
+
+def test_room_that_nobody_can_make_is_a_shortage_after_a_while() -> None:
+    wide = model("wide", tensor_parallel_size=4)
+    world = World(model("a", max_replicas=3), wide, node_gpus=(1,), machines_after_s=10)
+    world.settle("a")
+    world.ask("wide")
+    assert world.tick().shortages == ()
+    assert world.tick(9.0).shortages == ()
+    world.ask("a", 100)
+    assert world.tick(2.0).shortages == (Shortage("A100", Footprint(4)),)
+    world.tick(10.0)
+    found = world.tick(10.0).shortages
+    assert sorted(found, key=str) == sorted(
+        [Shortage("A100", Footprint(4)), *[Shortage("A100", Footprint(1))] * 2], key=str
+    ), "further replicas wait too"
+
+
+def test_room_that_is_being_made_is_no_shortage() -> None:
+    world = World(model("a"), model("b"), node_gpus=(1,), machines_after_s=0)
+    world.settle("a")
+    world.tick(100)
+    world.ask("b")
+    decision = world.tick()
+    assert actions(decision)["a"] is Action.EVICT
+    assert decision.shortages == ()
+    assert world.tick().shortages == ()
+
+
+def test_engines_on_the_cpu_ask_for_no_machine() -> None:
+    world = World(
+        model("a", accelerator=None, min_replicas=1),
+        model("b", accelerator=None),
+        cpu_slots=1,
+        machines_after_s=0,
+    )
+    world.settle("a")
+    world.ask("b")
+    decision = world.tick(50)
+    assert actions(decision)["b"] is Action.WAIT
+    assert decision.shortages == ()
