@@ -188,10 +188,6 @@ class Cluster:
             elif option.endswith("-port"):
                 yield f"{option}={host.port(int(value))}"
 
-    def url(self, name: str) -> str:
-        """Where a machine's HAProxy serves; all of them on one port."""
-        return f"http://{self.hosts[name].address}:{self.hosts['head'].port(HTTP_PORT)}"
-
     def _tls(self, name: str) -> dict[str, str]:
         """Ray's own connections are encrypted, and who has no certificate of the authority is refused."""
         files = {kind: self.folder / f"{name}.{kind}.pem" for kind in ("cert", "key")}
@@ -217,6 +213,10 @@ class Cluster:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def url(self, name: str) -> str:
+        """Where a machine's HAProxy serves; all of them on one port."""
+        return f"http://{self.hosts[name].address}:{self.hosts['head'].port(HTTP_PORT)}"
 
     def outside(self, call: Callable[..., Any], *arguments: object) -> Any:
         """A call's future; it runs where clients are."""
