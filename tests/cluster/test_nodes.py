@@ -36,7 +36,7 @@ MACHINES: Final = {
     "a10-2": Machine(cpus=8, gpus=2, resources={"accelerator_type:A10": 1}),
 }
 RUNNING_WITHIN_S: Final = 300
-BACK_WITHIN_S: Final = 60.0
+BACK_WITHIN_S: Final = 90.0
 """A model whose machine has died, on another one. The default health checks of Ray and Serve and the load."""
 HEAD_AWAY_S: Final = 20.0
 STEP_S: Final = 0.05
