@@ -3,7 +3,7 @@
 One estimate serves ``qwen-serve check``, the fleet policy and the planner. What is exact and what is not:
 
 * Weights: tensor by tensor as vLLM lays them out (``deployments.shard``); equal to what vLLM's engines on
-  GPUs logged to 0.1%, and to checkpoint files to 0.1%. For the dense Qwen2 and Qwen3 families only.
+  GPUs logged to 0.1% (vLLM 0.29: 0.3%), and to checkpoint files to 0.1%. For dense Qwen2 and Qwen3 only.
 * KV cache: exact. Compared with a real engine's allocation (``tests/integration/test_memory.py``), on a CPU.
 * Activations: counted from vLLM's source (``deployments.activations``); without a vision tower, measured.
 * CUDA graphs, kernels and the context: assumptions, each with its source beside it.
