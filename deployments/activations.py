@@ -2,8 +2,8 @@
 
 Worked out after vLLM 0.29's own profile run (``GPUModelRunner.profile_run``: the largest images through the
 vision tower, then a step of ``max_num_batched_tokens``, then the sampler) by counting the tensors that live
-at once in its layers. None of it has been measured on a GPU yet; ``tests/gpu/test_memory.py`` does. On a
-CPU only the shapes can be compared.
+at once in its layers, and in the runner that it takes on a GPU (``vllm/v1/worker/gpu``). One model on one
+H100 was measured (docs/decisions/0017, ``tests/gpu/test_memory.py``); a vision tower was not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _MIB = 1 << 20
 _SAMPLER_BYTES = 6
 """A logit as it comes, 16-bit, and its copy in float32 that temperature and top-p work on. The profile run
 leaves the copy out and says so (``_dummy_sampler_run``); serving makes it."""
+
+_PENALTY_BITS = 33
+"""For each request and word of the vocabulary: an int32 that counts and a bit (``PenaltiesState``)."""
 
 _GRAPH_LAYER_BYTES = _MIB // 4
 """Of a captured graph, for each block. An assumption: engines logged 0.14 to 0.67 MiB (vLLM #11349, 0.21 GiB
@@ -84,6 +87,22 @@ def vision_bytes(vision: VisionTower, size: int, *, image_tokens: int, value_byt
     mlp = 2 * width + 3 * math.ceil(vision.intermediate_size / size)
     patches = image_tokens * vision.merged_patches
     return patches * (vision.patch_values + max(attention, mlp)) * value_bytes
+
+
+def sampler_bytes(architecture: Architecture, step: Step) -> int:
+    """What the sampler keeps on each GPU for penalties, asked for or not: how often each word was said."""
+    return step.requests * architecture.vocab_size * _PENALTY_BITS // 8
+
+
+def compile_bytes(architecture: Architecture, step: Step) -> int:
+    """Peak while ``torch.compile`` tries out fused kernels, of which the first reads the embedding.
+
+    Inductor makes random tensors for all that a kernel reads and writes (``benchmark_combo_kernel``, which
+    vLLM turns on): a second table, and tokens before and after. vLLM's profile run counts them. A model with
+    a vision tower embeds its tokens outside of what is compiled; that was not measured.
+    """
+    table = 0 if architecture.vision else architecture.vocab_size * architecture.hidden_size // step.size
+    return (table + 2 * step.tokens * architecture.hidden_size) * step.value_bytes
 
 
 def graph_bytes(architecture: Architecture, step: Step) -> int:

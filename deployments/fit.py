@@ -137,7 +137,8 @@ def _short(room: Room, needs: str, has: str) -> Problem:
     if room.kv_cache_bytes is not None and room.left_bytes >= room.kv_cache_bytes:
         message = f"holds requests of {longest} tokens, not {room.tokens}; raise it, or lower max_model_len"
         return Problem("kv_cache_bytes", message)
-    step = (room.estimate.activation_bytes + room.estimate.graph_bytes) / _GIB
+    estimate = room.estimate
+    step = (estimate.fixed_bytes - estimate.context_bytes - estimate.weights_bytes) / _GIB
     left = f"requests of {longest} tokens" if longest else "no request"
     return Problem(
         "max_model_len",

@@ -3,12 +3,13 @@
 One estimate serves ``qwen-serve check``, the fleet policy and the planner. What is exact and what is not:
 
 * Weights: tensor by tensor as vLLM lays them out (``deployments.shard``); equal to what vLLM's engines on
-  GPUs logged to 0.1%, and to checkpoint files to 0.1%. For the dense Qwen2 and Qwen3 families only.
+  GPUs logged to 0.1% (vLLM 0.29: 0.3%), and to checkpoint files to 0.1%. For dense Qwen2 and Qwen3 only.
 * KV cache: exact. Compared with a real engine's allocation (``tests/integration/test_memory.py``), on a CPU.
-* Activations: counted from vLLM's source (``deployments.activations``), not measured on a GPU yet.
-* CUDA graphs and the context: assumptions, each with its source beside it, not measured here either.
+* Activations: counted from vLLM's source (``deployments.activations``); without a vision tower, measured.
+* CUDA graphs, kernels and the context: assumptions, each with its source beside it.
 
-``tests/gpu/test_memory.py`` compares the whole with a GPU's peak. docs/decisions/0017 says more.
+``tests/gpu/test_memory.py`` compares the whole with a GPU's peak. On one H100 a 7B came out within 1.1%
+(docs/decisions/0017); other GPUs, INT4 weights, a vision tower and several GPUs were not measured.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ UTILIZATION = 0.92
 """vLLM's default share of a GPU's memory (``CacheConfig.gpu_memory_utilization``)."""
 
 _CONTEXT_BYTES = 512 * _MIB
-"""CUDA's context, its kernels and cuBLAS. An assumption: 0.3 to 0.6 GiB, by GPU and driver."""
+"""CUDA's context when an engine first looks: 527 MiB on an H100 with driver 580. It differs by both."""
+
+_KERNEL_BYTES = 230 * _MIB
+"""Kernels that are loaded after that, which the engine counts: 230 MiB on the same GPU, by vLLM 0.29."""
 
 _COMMUNICATION_BYTES = 384 * _MIB
 """NCCL's buffers and those of vLLM's own all-reduce. An assumption: engines logged 0.30 GiB beside PyTorch on
@@ -75,11 +79,14 @@ class MemoryEstimate:
     Attributes:
         weights_bytes: All weights as they lie on the GPU, the vision tower's included.
         vision_bytes: Those of the vision tower alone.
-        activation_bytes: Peak of a step, and the images that wait for it.
+        activation_bytes: Peak of a step, the images that wait for it, and the sampler's counts.
         graph_bytes: CUDA graphs.
         context_bytes: CUDA's own, and buffers for the GPUs' talk among each other.
         kv_bytes_per_token: Of the KV cache.
         block_tokens: Tokens of a block of the KV cache.
+        kernel_bytes: Of kernels that load after the context.
+        compile_bytes: What compiling takes beyond a step's peak. It passes, but is counted when the KV cache
+            gets its size.
     """
 
     weights_bytes: int
@@ -89,11 +96,14 @@ class MemoryEstimate:
     context_bytes: int
     kv_bytes_per_token: int
     block_tokens: int
+    kernel_bytes: int = 0
+    compile_bytes: int = 0
 
     @property
     def fixed_bytes(self) -> int:
         """All but the KV cache."""
-        return self.weights_bytes + self.activation_bytes + self.graph_bytes + self.context_bytes
+        running = self.weights_bytes + self.activation_bytes + self.graph_bytes
+        return running + self.context_bytes + self.kernel_bytes + self.compile_bytes
 
     def kv_tokens(self, gpu_bytes: int, utilization: float = UTILIZATION) -> int:
         """Tokens of KV cache that are left, in whole blocks; 0 if there is no room.
@@ -140,14 +150,18 @@ def estimate(architecture: Architecture, shape: EngineShape) -> MemoryEstimate:
             architecture.vision, architecture.hidden_size, parts, value_bytes=shape.value_bytes
         )
     step = activations.Step(size, shape.max_num_batched_tokens, shape.max_num_seqs, shape.value_bytes)
+    peak = _activation_bytes(architecture, shape, step)
+    compiling = activations.compile_bytes(architecture, step) if shape.cuda_graphs else 0
     return MemoryEstimate(
         weights_bytes=language + vision,
         vision_bytes=vision,
-        activation_bytes=_activation_bytes(architecture, shape, step),
+        activation_bytes=peak + (activations.sampler_bytes(architecture, step) if shape.output_matrix else 0),
         graph_bytes=activations.graph_bytes(architecture, step) if shape.cuda_graphs else 0,
         context_bytes=_CONTEXT_BYTES + (_COMMUNICATION_BYTES if size > 1 else 0),
         kv_bytes_per_token=architecture.kv_bytes_per_token(size, value_bytes=shape.kv_value_bytes),
         block_tokens=shape.block_tokens,
+        kernel_bytes=_KERNEL_BYTES,
+        compile_bytes=max(0, compiling - peak),
     )
 
 

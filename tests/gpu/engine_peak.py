@@ -36,17 +36,25 @@ def _look(worker: Any) -> dict[str, int]:
     """What PyTorch and the worker have counted.
 
     ``peak`` is PyTorch's own peak under load less the KV cache; ``profiled`` is all but the KV cache as the
-    worker reckoned it when it started, CUDA graphs included, CUDA's context not.
+    worker reckoned it when it started, CUDA graphs included, CUDA's context not. The rest are its parts:
+    ``context`` is what was taken before its first look, ``kept`` what it held after its profile run (weights,
+    buffers, kernels), ``transient`` the run's peak above that, ``graphs`` what it guessed for CUDA graphs.
     """
     import torch
 
     storages = [one.untyped_storage() for one in worker.model_runner.kv_caches]
     kv_bytes = sum({one.data_ptr(): one.nbytes() for one in storages}.values())
+    free, gpu = torch.cuda.mem_get_info()
     return {
-        "gpu": torch.cuda.mem_get_info()[1],
+        "gpu": gpu,
         "weights": int(worker.model_runner.model_memory_usage),
         "peak": torch.cuda.max_memory_allocated() - kv_bytes,
         "profiled": int(worker.requested_memory - worker.available_kv_cache_memory_bytes),
+        "context": worker.init_snapshot.non_torch_memory,
+        "kept": worker.total_consumed,
+        "transient": worker.peak_activation_memory - worker.cudagraph_memory_estimate,
+        "graphs": worker.cudagraph_memory_estimate,
+        "outside_pytorch": gpu - free - torch.cuda.memory_reserved(),
         "kv": kv_bytes,
         "kv_tokens": worker.cache_config.num_gpu_blocks * worker.cache_config.block_size,
     }

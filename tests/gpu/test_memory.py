@@ -1,7 +1,8 @@
-"""The memory model against a GPU. Not run yet: no GPU was at hand when it was written.
+"""The memory model against a GPU. Run once, on an H100: docs/decisions/0017 has the figures.
 
     .venv/bin/python -m pytest tests/gpu -m gpu          # one GPU with 24 GiB or more, about two minutes
 
+It failed in one test then, and the model was mended by what it showed; it has not been run since.
 Qwen2.5-7B's shape with weights of no meaning: nothing is downloaded.
 """
 

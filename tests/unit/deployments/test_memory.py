@@ -26,6 +26,14 @@ LOGGED_GIB = [
     ("Qwen/Qwen2.5-VL-72B-Instruct", 4, 34.4340),
 ]
 
+# What ``tests.gpu.engine_peak`` printed of vLLM 0.29 on an H100 with 80 GB, Qwen2.5-7B's shape: tokens and
+# requests of a step, then weights, peak under load, all but the KV cache (bytes), tokens of the KV cache.
+H100_BYTES = 85017493504
+MEASURED = [
+    (2048, 256, 15343488000, 15981862912, 17638117888, 1056384),
+    (8192, 1024, 15343488000, 17324173312, 18401521152, 1043072),
+]
+
 
 def shape(source: str) -> Architecture:
     found = catalog.find(source)
@@ -44,6 +52,25 @@ def configured(source: str, **fields: Any) -> EngineShape:
 def test_weights_are_those_that_engines_on_gpus_logged(source: str, gpus: int, logged_gib: float) -> None:
     found = estimate(shape(source), EngineShape(tensor_parallel_size=gpus))
     assert found.weights_bytes / GIB == pytest.approx(logged_gib, rel=1e-3)
+
+
+@pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_estimate_is_what_an_engine_on_an_h100_took(row: tuple[int, int, int, int, int, int]) -> None:
+    tokens, requests, weights, peak, profiled, kv_tokens = row
+    base = shape("Qwen/Qwen2.5-7B-Instruct")
+    found = estimate(base, EngineShape(max_num_batched_tokens=tokens, max_num_seqs=requests))
+    assert found.weights_bytes == pytest.approx(weights, rel=0.004)
+    assert found.weights_bytes + found.activation_bytes == pytest.approx(peak, rel=0.025)
+    assert found.fixed_bytes - found.context_bytes == pytest.approx(profiled, rel=0.015)
+    assert found.kv_tokens(H100_BYTES) == pytest.approx(kv_tokens, rel=0.005)
+
+
+def test_without_compiling_nothing_is_set_aside_for_it() -> None:
+    base = shape("Qwen/Qwen2.5-7B-Instruct")
+    compiled, eager = estimate(base, EngineShape()), estimate(base, EngineShape(cuda_graphs=False))
+    assert compiled.compile_bytes > 0
+    assert eager.compile_bytes == 0
+    assert eager.activation_bytes == compiled.activation_bytes
 
 
 @pytest.mark.parametrize("name", DEMO)
